@@ -1,0 +1,2 @@
+//! On the device: Program → layout → plan → run → profile.
+#![forbid(unsafe_code)]

@@ -1,0 +1,118 @@
+//! 2-d convolution with groups, several source segments, full epilogue and pixel-shuffle store.
+
+use tandem_base::{Span, SpanMut, Strided};
+
+use crate::epilogue::{Epilogue, EpilogueArgs};
+use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
+use crate::panels;
+
+/// The family.
+pub struct Conv;
+
+/// Most source segments a convolution takes.
+pub const MAX_SEGMENTS: usize = 4;
+
+/// dst = epilogue(sum over taps and channels of src * weight).
+///
+/// All shapes are logical `[n, c, h, w]` with any strides; rows say which they take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Source segments, one after the other along channels; equal n, h, w. At most [`MAX_SEGMENTS`].
+    pub src: Vec<Strided>,
+    /// Destination `[n, c, h, w]`; with `shuffle` = r the shuffled image `[n, c, oh * r, ow * r]`.
+    pub dst: Strided,
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Stride y, x.
+    pub stride: [usize; 2],
+    /// Padding top, left, bottom, right.
+    pub padding: [usize; 4],
+    /// Dilation y, x.
+    pub dilation: [usize; 2],
+    /// Groups; above 1 with one segment only.
+    pub groups: usize,
+    /// Pixel-shuffle factor r, 1 = none. The convolution then has r*r*c columns in groups (dy, dx) of c.
+    pub shuffle: usize,
+    /// Its stages. `residual` has the destination's sizes.
+    pub epilogue: Epilogue,
+    /// Whether an algorithm with another rounding than the direct sum (Winograd) may be used.
+    pub fast_math: bool,
+}
+
+/// Operands of a [`Problem`].
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    /// One span a segment.
+    pub src: [Span<'a, f32>; MAX_SEGMENTS],
+    /// Panels of each column group (see [`Problem::column_groups`]), one after the other.
+    pub weight: Span<'a, f32>,
+    /// Columns as the panels have them.
+    pub epilogue: EpilogueArgs<'a>,
+    /// Destination, disjoint from every source.
+    pub dst: SpanMut<'a, f32>,
+}
+
+impl Problem {
+    /// Input channels, all segments together.
+    pub fn in_channels(&self) -> usize {
+        self.src.iter().map(|s| s.size(1)).sum()
+    }
+    /// Batch.
+    pub fn batch(&self) -> usize {
+        self.dst.size(0)
+    }
+    /// Height and width of the convolution's output, before any shuffle.
+    pub fn out_size(&self) -> [usize; 2] {
+        [self.dst.size(2) / self.shuffle, self.dst.size(3) / self.shuffle]
+    }
+    /// Height and width of the sources.
+    pub fn in_size(&self) -> [usize; 2] {
+        [self.src[0].size(2), self.src[0].size(3)]
+    }
+    /// Rows of the packed weights: taps times input channels of a group.
+    pub fn k(&self) -> usize {
+        self.kernel[0] * self.kernel[1] * (self.in_channels() / self.groups)
+    }
+    /// Independent groups of columns, each with panels of its own, and the columns of one: convolution groups, or the
+    /// parities (dy, dx) of a shuffle, or one.
+    pub fn column_groups(&self) -> (usize, usize) {
+        let parts = self.groups * self.shuffle * self.shuffle;
+        let columns = self.dst.size(1) / self.groups;
+        (parts, columns)
+    }
+    /// Columns of all groups, each padded to its panels.
+    pub fn padded_columns(&self) -> usize {
+        let (parts, columns) = self.column_groups();
+        parts * panels::padded(columns)
+    }
+}
+
+impl Family for Conv {
+    const NAME: &'static str = "conv";
+    type Problem = Problem;
+    type Args<'a> = Args<'a>;
+
+    fn cost(p: &Problem) -> Cost {
+        let [oh, ow] = p.out_size();
+        let columns = p.dst.size(1) * p.shuffle * p.shuffle;
+        let src: usize = p.src.iter().map(Strided::elements).sum();
+        let residual = p.epilogue.residual.map_or(0, |r| r.elements());
+        Cost {
+            flops: 2.0 * (p.batch() * oh * ow * columns) as f64 * p.k() as f64,
+            bytes: 4.0 * (src + p.dst.elements() + residual + p.k() * columns) as f64,
+        }
+    }
+
+    fn check(p: &Problem, args: &Args<'_>) -> Result<(), ArgError> {
+        for (shape, span) in p.src.iter().zip(&args.src) {
+            check_len("src", span.len(), shape.extent())?;
+            check_disjoint("src", span, &args.dst)?;
+        }
+        check_len("weight", args.weight.len(), p.k() * p.padded_columns())?;
+        check_len("dst", args.dst.len(), p.dst.extent())?;
+        p.epilogue.check(&args.epilogue, p.padded_columns())
+    }
+}
+
+/// Every row of the family.
+pub static KERNELS: &[Kernel<Conv>] = &[];

@@ -1,0 +1,259 @@
+//! A kernel is a descriptor plus one function; a family is what its kernels compute.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use tandem_base::{Isa, Span, SpanMut, Strided, Task, mem};
+
+/// What all kernels of a folder compute: a problem (shapes and options, no pointers) and its arguments.
+pub trait Family: Sized + 'static {
+    /// Name in plans and messages, e.g. "conv".
+    const NAME: &'static str;
+    /// Shapes, strides and options: all a selection may depend on.
+    type Problem: Clone + Debug + Send + Sync;
+    /// Where the operands lie.
+    type Args<'a>: Sync;
+
+    /// Arithmetic and traffic of the problem by its definition, whatever the algorithm.
+    fn cost(problem: &Self::Problem) -> Cost;
+
+    /// Whether every element the problem reaches lies inside its operand and the destination overlaps no source it
+    /// may not overlap.
+    fn check(problem: &Self::Problem, args: &Self::Args<'_>) -> Result<(), ArgError>;
+}
+
+/// Work of a problem by its definition.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Floating-point operations, a multiply-add counting 2.
+    pub flops: f64,
+    /// Bytes that must move at least once: operands read and written.
+    pub bytes: f64,
+}
+
+/// Rates of one thread of this machine, from which rows predict their time.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Multiply-adds at the widest enabled vectors, in GFLOP/s.
+    pub fma_gflops: f64,
+    /// Vector element-wise work out of L1/L2, in Gelement/s.
+    pub vector_gelems: f64,
+    /// Bandwidth out of L2, in GB/s.
+    pub l2_gbs: f64,
+    /// Bandwidth out of memory, in GB/s.
+    pub dram_gbs: f64,
+}
+
+impl Default for Rates {
+    /// A middling AVX-512 core; replaced by what the engine measures or a device profile says.
+    fn default() -> Self {
+        Self { fma_gflops: 110.0, vector_gelems: 8.0, l2_gbs: 80.0, dram_gbs: 12.0 }
+    }
+}
+
+/// Memory a kernel wants beside its operands, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Workspace {
+    /// One block all workers share for the length of the task.
+    pub shared: usize,
+    /// A block for each worker.
+    pub per_worker: usize,
+}
+
+/// Why a kernel does not take a problem, for `explain`.
+pub type Refusal = &'static str;
+
+/// An operand that does not fit its problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArgError {
+    /// Too few elements.
+    Short {
+        /// which operand
+        operand: &'static str,
+        /// elements present
+        have: usize,
+        /// elements the problem reaches
+        need: usize,
+    },
+    /// Destination and source share memory in a way the family forbids.
+    Overlap {
+        /// the source
+        operand: &'static str,
+    },
+    /// Shared workspace below what the kernel asked for.
+    Workspace {
+        /// bytes present
+        have: usize,
+        /// bytes asked for
+        need: usize,
+    },
+}
+
+impl std::fmt::Display for ArgError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Short { operand, have, need } => {
+                write!(f, "{operand} has {have} elements, the problem reaches {need}")
+            }
+            Self::Overlap { operand } => write!(f, "dst overlaps {operand}"),
+            Self::Workspace { have, need } => write!(f, "workspace of {have} bytes, {need} needed"),
+        }
+    }
+}
+impl std::error::Error for ArgError {}
+
+/// `Ok` where `operand` has the elements its shape reaches.
+pub fn check_len(operand: &'static str, have: usize, need: usize) -> Result<(), ArgError> {
+    if have < need { Err(ArgError::Short { operand, have, need }) } else { Ok(()) }
+}
+
+/// `Ok` where the destination shares no byte with a source.
+pub fn check_disjoint<S, D>(
+    operand: &'static str,
+    src: &Span<'_, S>,
+    dst: &SpanMut<'_, D>,
+) -> Result<(), ArgError> {
+    if mem::overlap(&src.addresses(), &dst.addresses()) { Err(ArgError::Overlap { operand }) } else { Ok(()) }
+}
+
+/// `Ok` where the destination shares no byte with a source or is the very same elements (in place).
+pub fn check_in_place<S, D>(
+    operand: &'static str,
+    (src, src_shape): (&Span<'_, S>, &Strided),
+    (dst, dst_shape): (&SpanMut<'_, D>, &Strided),
+) -> Result<(), ArgError> {
+    let same =
+        src.ptr().addr() == dst.ptr().addr() && src_shape == dst_shape && size_of::<S>() == size_of::<D>();
+    if same { Ok(()) } else { check_disjoint(operand, src, dst) }
+}
+
+/// The function of a kernel.
+///
+/// Computes tiles `tiles` of phase `phase`. `shared` is the task's block, `scratch` the worker's, both of the sizes the
+/// row's `workspace` names, 64-byte aligned, contents undefined at the start of the task.
+///
+/// Safety contract: the contract of [`Task::run`]; [`Family::check`] passed for these arguments; the CPU has the row's
+/// `isa`.
+pub type RunFn<F> = for<'p, 'a> unsafe fn(
+    problem: &'p <F as Family>::Problem,
+    args: &'p <F as Family>::Args<'a>,
+    phase: usize,
+    tiles: Range<usize>,
+    shared: SpanMut<'p, u8>,
+    scratch: SpanMut<'p, u8>,
+);
+
+/// A row of a family's table.
+pub struct Kernel<F: Family> {
+    /// `<isa>-<algorithm>[-<tile>]`, unique in the family, e.g. "avx512-direct-14x32".
+    pub name: &'static str,
+    /// What the CPU must have.
+    pub isa: Isa,
+    /// Whether the row computes this problem, strides included.
+    pub supports: fn(&F::Problem) -> Result<(), Refusal>,
+    /// Predicted time on one thread, in ns.
+    pub ns: fn(&F::Problem, &Rates) -> f64,
+    /// Number of phases.
+    pub phases: fn(&F::Problem) -> usize,
+    /// Tiles of a phase. Depends on the problem only: never on threads.
+    pub tiles: fn(&F::Problem, usize) -> usize,
+    /// Memory it wants.
+    pub workspace: fn(&F::Problem) -> Workspace,
+    /// The code. Private: reached through [`Kernel::bind`].
+    pub(crate) run: RunFn<F>,
+}
+
+impl<F: Family> Kernel<F> {
+    /// Checks the arguments against the problem and makes a task of them.
+    ///
+    /// # Errors
+    /// An operand too short, overlapping or without workspace.
+    ///
+    /// # Panics
+    /// If this CPU lacks the row's instructions or the row does not support the problem: both are selection's to rule
+    /// out.
+    pub fn bind<'a>(
+        &'static self,
+        problem: &'a F::Problem,
+        args: F::Args<'a>,
+        shared: SpanMut<'a, u8>,
+    ) -> Result<Bound<'a, F>, ArgError> {
+        assert!(machine_isa().has(self.isa), "{}: {} needs {}", F::NAME, self.name, self.isa);
+        if let Err(why) = (self.supports)(problem) {
+            panic!("{}: {} does not take {problem:?}: {why}", F::NAME, self.name);
+        }
+        let need = (self.workspace)(problem).shared;
+        if shared.len() < need {
+            return Err(ArgError::Workspace { have: shared.len(), need });
+        }
+        F::check(problem, &args)?;
+        Ok(Bound { kernel: self, problem, args, shared })
+    }
+}
+
+fn machine_isa() -> Isa {
+    static ISA: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
+    *ISA.get_or_init(Isa::detect)
+}
+
+/// A kernel with a problem and checked arguments: a [`Task`].
+pub struct Bound<'a, F: Family> {
+    kernel: &'static Kernel<F>,
+    problem: &'a F::Problem,
+    args: F::Args<'a>,
+    shared: SpanMut<'a, u8>,
+}
+
+// SAFETY: rows keep the contract of `Task` (stated at `RunFn`), tested on every row by splitting tiles.
+unsafe impl<F: Family> Task for Bound<'_, F> {
+    fn phases(&self) -> usize {
+        (self.kernel.phases)(self.problem)
+    }
+    fn tiles(&self, phase: usize) -> usize {
+        (self.kernel.tiles)(self.problem, phase)
+    }
+    fn scratch(&self) -> usize {
+        (self.kernel.workspace)(self.problem).per_worker
+    }
+    unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+        // SAFETY: `bind` checked instructions and arguments, the caller keeps `Task::run`'s contract.
+        unsafe { (self.kernel.run)(self.problem, &self.args, phase, tiles, self.shared, scratch) }
+    }
+}
+
+/// The supported row with the least predicted time, and what every row answered.
+pub struct Choice<F: Family> {
+    /// The pick.
+    pub kernel: &'static Kernel<F>,
+    /// Its predicted time, in ns.
+    pub ns: f64,
+    /// Every row with its predicted time or the reason it was passed over.
+    pub candidates: Vec<(&'static str, Result<f64, Refusal>)>,
+}
+
+/// Picks a row for a problem: a pure function of table, problem, instruction set and rates.
+///
+/// Returns `None` only for a table without a scalar row that takes the problem.
+pub fn select<F: Family>(
+    rows: &'static [Kernel<F>],
+    problem: &F::Problem,
+    isa: Isa,
+    rates: &Rates,
+) -> Option<Choice<F>> {
+    let mut best: Option<(&'static Kernel<F>, f64)> = None;
+    let mut candidates = Vec::with_capacity(rows.len());
+    for row in rows {
+        let answer = match (row.supports)(problem) {
+            _ if !isa.has(row.isa) => Err("instructions not enabled"),
+            Err(why) => Err(why),
+            Ok(()) => Ok((row.ns)(problem, rates)),
+        };
+        candidates.push((row.name, answer));
+        if let Ok(ns) = answer
+            && best.is_none_or(|(_, least)| ns < least)
+        {
+            best = Some((row, ns));
+        }
+    }
+    best.map(|(kernel, ns)| Choice { kernel, ns, candidates })
+}

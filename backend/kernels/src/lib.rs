@@ -1,0 +1,23 @@
+//! All compute of Tandem. One folder per family: contract (problem and arguments), scalar reference, one file per
+//! instruction set, the table of rows, and tests that run on every row.
+//!
+//! Nothing here knows a graph, starts a thread, allocates while it runs, reads the environment or logs.
+
+pub mod attention;
+pub mod conv;
+pub mod deconv;
+pub mod depthwise;
+pub mod elementwise;
+pub mod epilogue;
+pub mod gemm;
+pub mod kernel;
+pub mod moves;
+pub mod norm;
+pub mod panels;
+pub mod pool;
+pub mod reduce;
+pub mod resize;
+pub mod softmax;
+
+pub use epilogue::{Act, Epilogue, EpilogueArgs};
+pub use kernel::{ArgError, Bound, Cost, Family, Kernel, Rates, Refusal, Workspace, select};

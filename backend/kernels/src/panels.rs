@@ -1,0 +1,62 @@
+//! The one packed weight format: `[n/32][k/g][32][g]`, the last panel 16 columns wide where 16 suffice.
+//!
+//! `g` is 1 for f32. Columns behind n are zero. See ARCHITECTURE.md, "Panels".
+
+/// Columns of a full panel.
+pub const PANEL: usize = 32;
+/// Columns of a narrow last panel.
+pub const NARROW: usize = 16;
+/// Version of the format, stored with every constant.
+pub const VERSION: u16 = 1;
+
+/// Columns `n` takes with its padding: whole panels of 32, the last one 16 where 16 suffice.
+pub fn padded(n: usize) -> usize {
+    n.next_multiple_of(NARROW)
+}
+
+/// Number of panels of `n` columns.
+pub fn count(n: usize) -> usize {
+    n.div_ceil(PANEL)
+}
+
+/// Width of panel `index` of `n` columns: 32, or 16 for a narrow last one.
+pub fn width(n: usize, index: usize) -> usize {
+    (padded(n) - index * PANEL).min(PANEL)
+}
+
+/// Packs f32 weights. `at(k, n)` gives the weight of row `k` and column `n`.
+pub fn pack(k: usize, n: usize, mut at: impl FnMut(usize, usize) -> f32) -> Vec<f32> {
+    let mut packed = Vec::with_capacity(k * padded(n));
+    for panel in 0..count(n) {
+        for row in 0..k {
+            for column in panel * PANEL..panel * PANEL + width(n, panel) {
+                packed.push(if column < n { at(row, column) } else { 0.0 });
+            }
+        }
+    }
+    packed
+}
+
+/// Where the weight of row `k` and column `n` lies in panels of `rows` rows.
+pub fn index(rows: usize, total_n: usize, k: usize, n: usize) -> usize {
+    let panel = n / PANEL;
+    panel * PANEL * rows + k * width(total_n, panel) + n % PANEL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_finds_what_pack_placed() {
+        for n in [1, 15, 16, 17, 32, 33, 48, 49, 64, 82] {
+            let packed = pack(5, n, |k, c| (k * 1000 + c + 1) as f32);
+            assert_eq!(packed.len(), 5 * padded(n));
+            for k in 0..5 {
+                for c in 0..n {
+                    assert_eq!(packed[index(5, n, k, c)], (k * 1000 + c + 1) as f32);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Softmax and log-softmax along one dimension.
+
+use tandem_base::{Span, SpanMut, Strided};
+
+use crate::kernel::{ArgError, Cost, Family, Kernel, check_in_place, check_len};
+
+/// The family.
+pub struct Softmax;
+
+/// dst = softmax(src) along `dim`, or its logarithm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// Source, any strides.
+    pub src: Strided,
+    /// Destination of the same sizes, any strides.
+    pub dst: Strided,
+    /// The dimension.
+    pub dim: usize,
+    /// log-softmax.
+    pub log: bool,
+}
+
+/// Operands of a [`Problem`].
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    /// Source, disjoint from dst or exactly dst.
+    pub src: Span<'a, f32>,
+    /// Destination.
+    pub dst: SpanMut<'a, f32>,
+}
+
+impl Family for Softmax {
+    const NAME: &'static str = "softmax";
+    type Problem = Problem;
+    type Args<'a> = Args<'a>;
+
+    fn cost(p: &Problem) -> Cost {
+        Cost { flops: 4.0 * p.dst.elements() as f64, bytes: 8.0 * p.dst.elements() as f64 }
+    }
+
+    fn check(p: &Problem, args: &Args<'_>) -> Result<(), ArgError> {
+        check_len("src", args.src.len(), p.src.extent())?;
+        check_len("dst", args.dst.len(), p.dst.extent())?;
+        check_in_place("src", (&args.src, &p.src), (&args.dst, &p.dst))
+    }
+}
+
+/// Every row of the family.
+pub static KERNELS: &[Kernel<Softmax>] = &[];
