@@ -32,7 +32,10 @@ pub fn build() -> Result<Artifacts, Error> {
     compile.current_dir(env::root()).env("PATH", python.path()).arg("--build").arg(&adapter);
     stage::quiet("building engine, compiler and adapter", &mut compile)?;
     let mut cli = cargo(["build", "--release", "--quiet", "--package", "tandem-cli"]);
-    stage::quiet("building the tandem program", cli.env("EXECUTORCH_DIR", &executorch).env("PATH", python.path()))?;
+    stage::quiet(
+        "building the tandem program",
+        cli.env("EXECUTORCH_DIR", &executorch).env("PATH", python.path()),
+    )?;
     Ok(Artifacts { python, cli: env::target().join("release/tandem"), adapter })
 }
 

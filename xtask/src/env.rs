@@ -38,7 +38,8 @@ impl Python {
         let (base, version) = base_python()?;
         let pin = |name: &str| {
             let line = wanted.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix("=="));
-            line.map(str::to_owned).ok_or_else(|| Error::Setup(format!("{name} is not pinned in requirements.txt")))
+            line.map(str::to_owned)
+                .ok_or_else(|| Error::Setup(format!("{name} is not pinned in requirements.txt")))
         };
         let name = format!("venv-py{version}-et{}-torch{}", pin("executorch")?, pin("torch")?);
         let python = Self { root: cache().join(name) };
@@ -48,8 +49,13 @@ impl Python {
         }
         fs::create_dir_all(cache()).map_err(Error::writing(&cache()))?;
         if !python.bin("python").exists() {
-            stage::quiet("making a Python environment", Command::new(&base).args(["-m", "venv"]).arg(&python.root))
-                .map_err(|e| Error::Setup(format!("{e}\nDebian and Ubuntu need the package python3-venv for it")))?;
+            stage::quiet(
+                "making a Python environment",
+                Command::new(&base).args(["-m", "venv"]).arg(&python.root),
+            )
+            .map_err(|e| {
+                Error::Setup(format!("{e}\nDebian and Ubuntu need the package python3-venv for it"))
+            })?;
         }
         let mut pip = Command::new(python.bin("python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements);
@@ -97,7 +103,8 @@ impl Python {
 /// A Python of a version ExecuTorch's wheel exists for, `$TANDEM_PYTHON` first.
 fn base_python() -> Result<(PathBuf, String), Error> {
     let named = std::env::var_os("TANDEM_PYTHON").map(PathBuf::from);
-    let usual = ["python3", "python3.12", "python3.11", "python3.13", "python3.10", "python3.14"].map(PathBuf::from);
+    let usual =
+        ["python3", "python3.12", "python3.11", "python3.13", "python3.10", "python3.14"].map(PathBuf::from);
     for candidate in named.into_iter().chain(usual) {
         let asked = Command::new(&candidate)
             .args(["-c", "import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"])

@@ -66,7 +66,8 @@ pub fn quiet(what: &str, command: &mut Command) -> Result<String, Error> {
     let output = command.stdin(Stdio::null()).output().map_err(|source| start_error(command, source))?;
     spinner.finish_and_clear();
     if !output.status.success() {
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         let lines: Vec<&str> = text.lines().collect();
         let output_tail = lines[lines.len().saturating_sub(60)..].join("\n");
         return Err(Error::Failed { what: what.to_owned(), status: output.status, output: output_tail });
