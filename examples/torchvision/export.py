@@ -13,7 +13,7 @@ MODELS = ["resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_large", "vit_b_1
 
 
 def build(name: str) -> torch.nn.Module:
-    """The model in inference mode with seeded random weights and batch-norm statistics that keep activations in range."""
+    """The model in inference mode, with seeded random weights and batch-norm statistics that keep activations small."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     for module in model.modules():
@@ -41,7 +41,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=MODELS, action="append", help="default: all")
-    parser.add_argument("--out", type=Path, default=Path("."))
+    parser.add_argument("--out", type=Path, default=Path())
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.model or MODELS:

@@ -1,0 +1,25 @@
+"""Tandem for ExecuTorch: export with :class:`TandemPartitioner`; the import itself registers the runtime backend."""
+
+from .backend import TandemBackend
+from .call import Unsupported
+from .partitioner import TandemPartitioner
+from .runtime import register as _register
+from .runtime import set_option
+
+__all__ = ["TandemBackend", "TandemPartitioner", "Unsupported", "can_run", "set_option", "version"]
+
+_runtime = _register()
+
+
+def can_run() -> bool:
+    """Whether the runtime library is there; without it programs can be exported only."""
+    return _runtime is not None
+
+
+def version() -> str:
+    """Version of the runtime library, or of this package where there is none."""
+    if _runtime is not None:
+        return _runtime.tandem_version().decode()
+    from importlib import metadata
+
+    return metadata.version("executorch-tandem")

@@ -1,0 +1,104 @@
+"""Chooses what Tandem takes of an exported program."""
+
+import logging
+import operator
+from collections import Counter
+
+import torch
+from executorch.exir.backend.partitioner import DelegationSpec, Partitioner, PartitionResult
+from executorch.exir.backend.utils import tag_constant_data
+from torch import fx
+from torch.export import ExportedProgram
+from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner, Partition
+from torch.fx.passes.operator_support import OperatorSupportBase
+
+from . import ops
+from .backend import TandemBackend
+from .builder import Builder
+from .call import aten
+
+logger = logging.getLogger(__name__)
+
+
+class TandemPartitioner(Partitioner):
+    """Delegates every node that :class:`Builder` can build.
+
+    Each node left to the host is logged with the reason at level INFO, and printed as well with `verbose`.
+    """
+
+    def __init__(self, verbose: bool = False):
+        super().__init__()
+        self.delegation_spec = DelegationSpec(TandemBackend.__name__, [])
+        self.verbose = verbose
+        # Kept operators of the program asked about last: the exporter asks twice.
+        self._kept: tuple[ExportedProgram, list[torch._ops.OpOverload]] | None = None
+
+    def ops_to_not_decompose(self, ep: ExportedProgram) -> tuple[list[torch._ops.OpOverload], None]:
+        """Operators of which Tandem takes every use in the program.
+
+        No per-node filter is given: with one, the exporter replaces kept operators by stand-ins whose outputs lose
+        their strides. Asked about a lowered program, only operators that were delegated by then count.
+        """
+        if self._kept is None or self._kept[0] is not ep:
+            builder = Builder(ep)
+            candidates = [node for node in ep.graph.nodes if node.target in ops.KEPT]
+            declined = {node.target for node in candidates if builder.reason(node) is not None}
+            self._kept = (ep, [target for target in ops.KEPT if target not in declined])
+        return self._kept[1], None
+
+    def partition(self, exported_program: ExportedProgram) -> PartitionResult:
+        """Tags every node taken with its partition's name."""
+        self._kept = None
+        builder = Builder(exported_program)
+        reasons = {n: builder.reason(n) for n in exported_program.graph.nodes if n.op == "call_function"}
+        support = _Support({n for n, reason in reasons.items() if reason is None and not builder.folds(n)})
+        capability = CapabilityBasedPartitioner(
+            exported_program.graph_module, support, allows_single_node_partition=True
+        )
+        partitions = [p for p in capability.propose_partitions() if not _only_views(p)]
+        for index, partition in enumerate(partitions):
+            for node in partition.nodes:
+                node.meta["delegation_tag"] = f"tandem_{index}"
+        _tag_folded(exported_program.graph, builder)
+        tag_constant_data(exported_program)
+        self._report(reasons, builder)
+        tags = {f"tandem_{index}": self.delegation_spec for index in range(len(partitions))}
+        return PartitionResult(tagged_exported_program=exported_program, partition_tags=tags)
+
+    def _report(self, reasons: dict[fx.Node, str | None], builder: Builder) -> None:
+        left: Counter[tuple[str, str]] = Counter()
+        for node, reason in reasons.items():
+            if "delegation_tag" in node.meta or node.target is operator.getitem:
+                continue
+            if reason is None:
+                reason = "shared with the host" if builder.folds(node) else "nothing around it to compute"
+            logger.info("%s (%s) stays on the host: %s", node.name, node.target, reason)
+            left[str(aten(node.target)), reason] += 1
+        if self.verbose:
+            taken = sum("delegation_tag" in node.meta for node in reasons)
+            print(f"Tandem takes {taken} of {len(reasons)} nodes")
+            for (target, reason), count in left.most_common():
+                print(f"  {count:4} x {target} stays on the host: {reason}")
+
+
+class _Support(OperatorSupportBase):
+    def __init__(self, taken: set[fx.Node]):
+        self.taken = taken
+
+    def is_node_supported(self, submodules, node: fx.Node) -> bool:
+        return node in self.taken
+
+
+def _only_views(partition: Partition) -> bool:
+    """Whether a delegate would copy and nothing else; the host often need not even copy."""
+    calls = [node.target for node in partition.nodes if node.target is not operator.getitem]
+    return all(str(aten(target)) in ops.VIEWS for target in calls)
+
+
+def _tag_folded(graph: fx.Graph, builder: Builder) -> None:
+    """Nodes computed at export join the partition all of their users are in."""
+    for node in reversed(graph.nodes):
+        if builder.folds(node):
+            tags = {user.meta.get("delegation_tag") for user in node.users}
+            if len(tags) == 1 and None not in tags:
+                node.meta["delegation_tag"] = tags.pop()
