@@ -204,7 +204,7 @@ class SqueezeSam(nn.Module):
 
         weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.hyper)], dim=1)
         n, c, h, w = features.shape
-        masks = (weights @ features.flatten(2)).reshape(n, MASK_TOKENS, h, w)
+        masks = torch.bmm(weights, features.flatten(2)).reshape(n, MASK_TOKENS, h, w)
         return masks[:, 1:], self.iou_head(tokens[:, 0])[:, 1:]
 
 

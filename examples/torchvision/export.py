@@ -22,6 +22,8 @@ def build(name: str) -> torch.nn.Module:
             module.running_var.uniform_(0.5, 1.5)
             module.weight.data.uniform_(0.8, 1.2)
             module.bias.data.uniform_(-0.1, 0.1)
+        elif isinstance(module, torch.nn.Linear) and not module.weight.any():
+            module.weight.data.normal_(0, 0.02)
     return model
 
 

@@ -1,0 +1,61 @@
+"""Exports SqueezeSAM for Tandem, and for XNNPACK in the forms a user would write.
+
+Writes `squeezesam.FORM.pte` for each of
+
+    tandem                 the module as it is
+    xnnpack                the module as it is
+    xnnpack_contiguous     with `.contiguous()` behind the up-block's permute
+    xnnpack_channels_last  the image in channels-last memory, which every activation inherits (XNNPACK takes weights
+                           in the default order only)
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from executorch.exir.backend.partitioner import Partitioner
+from executorch.exir.backend.utils import get_delegates, get_non_lowered_nodes
+from executorch_tandem import TandemPartitioner
+from model import SIZE, SqueezeSam, squeezesam
+
+
+def form(name: str) -> tuple[SqueezeSam, torch.Tensor, Partitioner]:
+    """Module, example image and partitioner of a form."""
+    image = torch.randn(1, 5, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    model = squeezesam(contiguous=name == "xnnpack_contiguous")
+    if name == "xnnpack_channels_last":
+        image = image.to(memory_format=torch.channels_last)
+    return model, image, TandemPartitioner(verbose=True) if name == "tandem" else XnnpackPartitioner()
+
+
+def export(name: str, path: Path) -> None:
+    """Writes one form and prints how much of it was delegated."""
+    start = time.perf_counter()
+    model, image, partitioner = form(name)
+    program = torch.export.export(model, (image,))
+    lowered = to_edge_transform_and_lower(program, partitioner=[partitioner])
+    with open(path, "wb") as file:
+        lowered.to_executorch().write_to_file(file)
+    graph = lowered.exported_program().graph
+    delegates, host = len(get_delegates(graph)), len(get_non_lowered_nodes(graph))
+    seconds = time.perf_counter() - start
+    print(f"{path.name}: {delegates} delegates, {host} operators on the host, {seconds:.1f} s", flush=True)
+
+
+def main() -> None:
+    """Command line."""
+    forms = ["tandem", "xnnpack", "xnnpack_contiguous", "xnnpack_channels_last"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--form", choices=forms, action="append", help="default: all")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.form or forms:
+        export(name, args.out / f"squeezesam.{name}.pte")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from helpers import error, export, run
+from model import GMAC, SIZE, macs, squeezesam
+
+# Relative to the output's range: the bound on record for Winograd convolutions through some forty layers.
+TOLERANCE = 1e-3
+
+
+@pytest.fixture(scope="module")
+def model():
+    return squeezesam()
+
+
+@pytest.fixture(scope="module")
+def image():
+    return torch.randn(1, 5, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def exported(model, image):
+    return export(model, [image])
+
+
+def test_size(model, image):
+    assert round(macs(model, image) / 1e9, 2) == GMAC
+
+
+def test_one_delegate(exported):
+    assert exported.delegates == 1 and not exported.host_ops
+
+
+def test_every_pattern_is_fused(exported):
+    ops = exported.ops()
+    # 31 convolutions and 7 linear layers of the up-blocks, each with its whole epilogue.
+    assert ops.count("Conv") == 38, ops
+    assert not {"Affine", "PixelShuffle", "Concat"} & set(ops[: ops.index("Conv") + 60]), ops
+
+
+def test_matches_eager(model, image, exported):
+    with torch.no_grad():
+        want = model(image)
+    for got, expected in zip(run(exported.pte(), [image]), want, strict=True):
+        assert error(got, expected) <= TOLERANCE
+
+
+def test_channels_last(model, image):
+    image = image.to(memory_format=torch.channels_last)
+    model = squeezesam().to(memory_format=torch.channels_last)
+    exported = export(model, [image])
+    assert exported.delegates == 1 and not exported.host_ops
+    with torch.no_grad():
+        want = model(image)
+    for got, expected in zip(run(exported.pte(), [image]), want, strict=True):
+        assert error(got, expected) <= TOLERANCE
