@@ -165,6 +165,15 @@ impl<'a, T> Span<'a, T> {
         let len = self.len.checked_sub(start)?;
         Some(Self { ptr: self.ptr.wrapping_add(start), len, _life: PhantomData })
     }
+    /// The same bytes as elements of another type, or `None` where length or alignment forbid it.
+    pub fn cast<U: Pod>(&self) -> Option<Span<'a, U>>
+    where
+        T: Pod,
+    {
+        let (ptr, bytes) = (self.ptr.cast::<U>(), self.len * size_of::<T>());
+        let fits = ptr.is_aligned() && bytes.is_multiple_of(size_of::<U>());
+        fits.then(|| Span { ptr, len: bytes / size_of::<U>(), _life: PhantomData })
+    }
     /// The elements as a slice.
     ///
     /// # Safety
@@ -226,6 +235,15 @@ impl<'a, T> SpanMut<'a, T> {
     pub fn skip(&self, start: usize) -> Option<Self> {
         let len = self.len.checked_sub(start)?;
         Some(Self { ptr: self.ptr.wrapping_add(start), len, _life: PhantomData })
+    }
+    /// The same bytes as elements of another type, or `None` where length or alignment forbid it.
+    pub fn cast<U: Pod>(&self) -> Option<SpanMut<'a, U>>
+    where
+        T: Pod,
+    {
+        let (ptr, bytes) = (self.ptr.cast::<U>(), self.len * size_of::<T>());
+        let fits = ptr.is_aligned() && bytes.is_multiple_of(size_of::<U>());
+        fits.then(|| SpanMut { ptr, len: bytes / size_of::<U>(), _life: PhantomData })
     }
     /// The same elements, to read.
     pub fn as_span(&self) -> Span<'a, T> {

@@ -1,2 +1,25 @@
 //! On the device: Program → layout → plan → run → profile.
+//!
+//! [`Method::load`] verifies a program and plans it for this machine: where every value lies, which kernel computes
+//! every op, and why. [`Method::execute`] runs the plan without allocating.
 #![forbid(unsafe_code)]
+
+mod arena;
+mod error;
+mod knobs;
+mod layout;
+mod method;
+mod model;
+mod operands;
+mod ops;
+mod plan;
+mod rates;
+mod report;
+mod step;
+
+pub use error::{Error, ErrorKind};
+pub use knobs::LoadOptions;
+pub use method::{Constants, Input, Method, Output, TensorSpec, Tracer};
+pub use report::{Category, Report, StepReport};
+pub use tandem_base::Isa;
+pub use tandem_schemas::program::DType;

@@ -172,12 +172,12 @@ impl<F: Family> Kernel<F> {
     /// # Panics
     /// If this CPU lacks the row's instructions or the row does not support the problem: both are selection's to rule
     /// out.
-    pub fn bind<'a>(
+    pub fn bind<'p, 'a>(
         &'static self,
-        problem: &'a F::Problem,
+        problem: &'p F::Problem,
         args: F::Args<'a>,
         shared: SpanMut<'a, u8>,
-    ) -> Result<Bound<'a, F>, ArgError> {
+    ) -> Result<Bound<'p, 'a, F>, ArgError> {
         assert!(machine_isa().has(self.isa), "{}: {} needs {}", F::NAME, self.name, self.isa);
         if let Err(why) = (self.supports)(problem) {
             panic!("{}: {} does not take {problem:?}: {why}", F::NAME, self.name);
@@ -197,15 +197,15 @@ fn machine_isa() -> Isa {
 }
 
 /// A kernel with a problem and checked arguments: a [`Task`].
-pub struct Bound<'a, F: Family> {
+pub struct Bound<'p, 'a, F: Family> {
     kernel: &'static Kernel<F>,
-    problem: &'a F::Problem,
+    problem: &'p F::Problem,
     args: F::Args<'a>,
     shared: SpanMut<'a, u8>,
 }
 
 // SAFETY: rows keep the contract of `Task` (stated at `RunFn`), tested on every row by splitting tiles.
-unsafe impl<F: Family> Task for Bound<'_, F> {
+unsafe impl<F: Family> Task for Bound<'_, '_, F> {
     fn phases(&self) -> usize {
         (self.kernel.phases)(self.problem)
     }

@@ -1,0 +1,69 @@
+//! Every option of a load, with its environment default.
+
+use tandem_base::Isa;
+use tandem_kernels::Rates;
+
+use crate::error::Error;
+
+/// Options of a load.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Instruction sets kernels may use; `None` = all this CPU has. Option `isa`, environment `TANDEM_ISA`.
+    pub isa: Option<Isa>,
+    /// Whether algorithms with another rounding than the direct sum (Winograd) may be used. Option `algorithm` =
+    /// `fast` or `direct`, environment `TANDEM_ALGORITHM`.
+    pub fast_math: bool,
+    /// Rates to plan with; `None` = this machine's.
+    pub rates: Option<Rates>,
+}
+
+impl Default for LoadOptions {
+    /// Defaults without the environment.
+    fn default() -> Self {
+        Self { isa: None, fast_math: true, rates: None }
+    }
+}
+
+/// Environment variable and the option it sets.
+const ENVIRONMENT: [(&str, &str); 2] = [("TANDEM_ISA", "isa"), ("TANDEM_ALGORITHM", "algorithm")];
+
+impl LoadOptions {
+    /// Defaults, overridden by the environment.
+    ///
+    /// # Errors
+    /// A variable whose value is not one.
+    pub fn from_environment() -> Result<Self, Error> {
+        let mut options = Self::default();
+        for (variable, key) in ENVIRONMENT {
+            if let Ok(value) = std::env::var(variable)
+                && !value.is_empty()
+            {
+                options.parse(key, &value)?;
+            }
+        }
+        Ok(options)
+    }
+
+    /// Sets one option from text.
+    ///
+    /// # Errors
+    /// An unknown key or value.
+    pub fn parse(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        let wrong = |what: &str| Error::Option {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            what: what.to_owned(),
+        };
+        match (key, value) {
+            ("isa", list) => {
+                self.isa =
+                    Some(Isa::parse(list).map_err(|name| wrong(&format!("unknown instruction set {name}")))?);
+            }
+            ("algorithm", "fast") => self.fast_math = true,
+            ("algorithm", "direct") => self.fast_math = false,
+            ("algorithm", _) => return Err(wrong("fast or direct")),
+            _ => return Err(wrong("unknown option")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! A loaded program: constants, plan, memory; and running it.
+
+use tandem_base::{AlignedBuf, Isa, Scratch, SpanMut, Team};
+use tandem_schemas::program::DType;
+
+use crate::error::Error;
+use crate::knobs::LoadOptions;
+use crate::model::{self, Model, Value};
+use crate::plan::{self, Plan, Target};
+use crate::rates;
+use crate::report::Report;
+use crate::step::{Run, internal, now_ns};
+
+/// Where constants come from; alive as long as the method.
+pub trait Constants: Send + Sync {
+    /// Bytes of a named-data entry. Asked for at load and again at every execute, so the answer must not move or change.
+    ///
+    /// # Errors
+    /// The host's reason for not having it.
+    fn entry(&self, key: &str) -> Result<&[u8], String>;
+}
+
+/// What the program expects of an input or output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// For messages.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Logical sizes.
+    pub sizes: Vec<usize>,
+    /// Axes, outermost first.
+    pub dim_order: Vec<u8>,
+}
+
+/// A dense tensor of the host, to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Element type.
+    pub dtype: DType,
+    /// Logical sizes.
+    pub sizes: &'a [usize],
+    /// Axes, outermost first.
+    pub dim_order: &'a [u8],
+    /// At least the elements, aligned to one.
+    pub bytes: &'a [u8],
+}
+
+/// A dense tensor of the host, to write.
+#[derive(Debug)]
+pub struct Output<'a> {
+    /// Element type.
+    pub dtype: DType,
+    /// Logical sizes.
+    pub sizes: &'a [usize],
+    /// Axes, outermost first.
+    pub dim_order: &'a [u8],
+    /// At least the elements, aligned to one.
+    pub bytes: &'a mut [u8],
+}
+
+/// Sees each step's time, on the executing thread.
+pub trait Tracer {
+    /// Step `index` of the report ran from `start_ns` to `end_ns` of a monotonic clock.
+    fn step(&mut self, index: usize, start_ns: u64, end_ns: u64);
+}
+
+/// A program planned for this machine, with the memory it runs in.
+pub struct Method {
+    constants: Box<dyn Constants>,
+    plan: Plan,
+    report: Report,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    arena: AlignedBuf,
+    scratch: Scratch,
+}
+
+impl Method {
+    /// Verifies and plans a program. Nothing is packed and no constant copied.
+    ///
+    /// # Errors
+    /// A blob that is damaged or too new, an op no kernel takes, a constant the host lacks.
+    pub fn load(blob: &[u8], constants: Box<dyn Constants>, options: &LoadOptions) -> Result<Self, Error> {
+        let start = now_ns();
+        let model = Model::new(tandem_schemas::read_program(blob)?)?;
+        for (key, length) in &model.entries {
+            check_entry(constants.as_ref(), key, *length)?;
+        }
+        let verified = now_ns();
+        let machine = Isa::detect();
+        let target = Target {
+            isa: options.isa.map_or(machine, |isa| isa & machine),
+            rates: options.rates.unwrap_or_else(|| rates::of(machine)),
+            fast_math: options.fast_math,
+        };
+        let plan = plan::plan(&model, target)?;
+        let report = Report {
+            steps: plan.reports.clone(),
+            arena_bytes: plan.arena.bytes,
+            live_bytes: plan.arena.live,
+            scratch_bytes: plan.scratch,
+            weight_bytes: model.constants.iter().map(|c| c.length).sum(),
+            verify_ns: verified - start,
+            plan_ns: now_ns() - verified,
+            isa: target.isa,
+        };
+        let specs = |list: &[usize]| list.iter().map(|&v| spec(&model.values[v])).collect();
+        let (inputs, outputs) = (specs(&model.inputs), specs(&model.outputs));
+        let arena = AlignedBuf::zeroed(plan.arena.bytes);
+        Ok(Self { constants, report, inputs, outputs, arena, scratch: Scratch::default(), plan })
+    }
+
+    /// The call's inputs.
+    pub fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    /// The call's outputs.
+    pub fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    /// The plan and its memory.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Runs the program once on up to `threads` threads, the caller included. The answer does not depend on them.
+    ///
+    /// # Errors
+    /// A tensor that does not fit its specification; the method stays usable.
+    pub fn execute(
+        &mut self,
+        inputs: &[Input<'_>],
+        outputs: &mut [Output<'_>],
+        threads: usize,
+        mut tracer: Option<&mut dyn Tracer>,
+    ) -> Result<(), Error> {
+        self.check_arguments(inputs, outputs)?;
+        let mut spans = [const { None }; MAX_OUTPUTS];
+        for (span, output) in spans.iter_mut().zip(outputs.iter_mut()) {
+            *span = Some(SpanMut::from(&mut *output.bytes));
+        }
+        let mut run = Run {
+            lease: &self.arena.lease(),
+            places: &self.plan.places,
+            constants: self.constants.as_ref(),
+            inputs,
+            outputs: &spans,
+            crew: &mut Team::global().enter(threads.max(1)),
+            scratch: &mut self.scratch,
+        };
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            let start = if tracer.is_some() { now_ns() } else { 0 };
+            step.run(&mut run).map_err(|what| internal(&self.report.steps[index].name, what))?;
+            if let Some(tracer) = tracer.as_deref_mut() {
+                tracer.step(index, start, now_ns());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_arguments(&self, inputs: &[Input<'_>], outputs: &[Output<'_>]) -> Result<(), Error> {
+        let count = |what: &str, have: usize, want: usize| {
+            let message = format!("{have} {what}, the program has {want}");
+            if have == want { Ok(()) } else { Err(Error::Argument { what: message }) }
+        };
+        count("inputs", inputs.len(), self.inputs.len())?;
+        count("outputs", outputs.len(), self.outputs.len())?;
+        count("outputs at most", outputs.len().max(MAX_OUTPUTS), MAX_OUTPUTS)?;
+        for (spec, t) in self.inputs.iter().zip(inputs) {
+            check_tensor("input", spec, (t.dtype, t.sizes, t.dim_order), t.bytes)?;
+        }
+        for (spec, t) in self.outputs.iter().zip(outputs) {
+            check_tensor("output", spec, (t.dtype, t.sizes, t.dim_order), t.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Most outputs of a program.
+pub(crate) const MAX_OUTPUTS: usize = 256;
+
+fn spec(value: &Value) -> TensorSpec {
+    TensorSpec {
+        name: value.name.clone(),
+        dtype: value.dtype,
+        sizes: value.sizes.clone(),
+        dim_order: value.dim_order.clone(),
+    }
+}
+
+fn check_entry(constants: &dyn Constants, key: &str, length: usize) -> Result<(), Error> {
+    let error = |what: String| Error::Constant { key: key.to_owned(), what };
+    let bytes = constants.entry(key).map_err(error)?;
+    if bytes.len() < length {
+        return Err(error(format!("{} bytes, the program needs {length}", bytes.len())));
+    }
+    if !bytes.as_ptr().addr().is_multiple_of(16) {
+        return Err(error("not 16-byte aligned".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_tensor(
+    role: &str,
+    spec: &TensorSpec,
+    (dtype, sizes, dim_order): (DType, &[usize], &[u8]),
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let width = model::width(spec.dtype);
+    let need = spec.sizes.iter().product::<usize>() * width;
+    // Axes of extent 1 lie anywhere: orders are compared without them.
+    let significant = |order: &[u8]| {
+        let axes = order.iter().copied().filter(|&d| sizes.get(usize::from(d)).is_some_and(|&n| n != 1));
+        axes.collect::<Vec<u8>>()
+    };
+    let same_order = dim_order == spec.dim_order || significant(dim_order) == significant(&spec.dim_order);
+    let fits = dtype == spec.dtype && sizes == spec.sizes && (same_order || need == 0);
+    if !fits {
+        let what = format!(
+            "{role} {} is {} {sizes:?} in order {dim_order:?}, the program takes {} {:?} in order {:?}",
+            spec.name,
+            model::dtype_name(dtype),
+            model::dtype_name(spec.dtype),
+            spec.sizes,
+            spec.dim_order,
+        );
+        return Err(Error::Argument { what });
+    }
+    if bytes.len() < need || !bytes.as_ptr().addr().is_multiple_of(width) {
+        let what =
+            format!("{role} {}: {} bytes at {:p}, {need} needed", spec.name, bytes.len(), bytes.as_ptr());
+        return Err(Error::Argument { what });
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Pool and AdaptivePool.
+
+use tandem_kernels::pool::{self, Args, Kind, Problem, Window};
+use tandem_schemas::program::{AdaptivePoolT, PoolKind, PoolT};
+
+use crate::error::Error;
+use crate::ops::{need_f32, need_sizes, numbers};
+use crate::plan::{About, Planner, Site};
+use crate::report::Category;
+use crate::step::{Bind, Buffer, Operand, Run};
+
+struct Operands {
+    src: Operand,
+    dst: Operand,
+}
+
+impl Bind<pool::Pool> for Operands {
+    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<Args<'a>> {
+        Some(Args { src: run.f32(&self.src)?, dst: run.f32_mut(&self.dst)? })
+    }
+    fn buffers(&self) -> Vec<Buffer> {
+        vec![self.src.buffer, self.dst.buffer]
+    }
+}
+
+fn push(
+    p: &mut Planner<'_>,
+    site: Site<'_>,
+    (src, out): (i32, usize),
+    kind: PoolKind,
+    window: Window,
+) -> Result<(), Error> {
+    let kind = match kind {
+        PoolKind::Max => Kind::Max,
+        PoolKind::Average => Kind::Average,
+        other => return Err(Error::program(site.name, format!("pool kind {}", other.0))),
+    };
+    let (src, dst) = (p.input(src as usize), p.output(out));
+    let shape = format!("{:?} → {:?}", src.shape.sizes(), dst.shape.sizes());
+    let problem = Problem { src: src.shape, dst: dst.shape, kind, window };
+    let about = About { category: Category::Other, shape, src, dst, why: "" };
+    p.kernel(site, about, pool::KERNELS, problem, Operands { src, dst })
+}
+
+fn images(p: &Planner<'_>, site: Site<'_>, src: i32, out: usize) -> Result<([usize; 4], [usize; 4]), Error> {
+    need_f32(p, site, &[src as usize, out])?;
+    let image = |v: usize| {
+        let sizes = &p.value(v).sizes;
+        <[usize; 4]>::try_from(sizes.as_slice())
+            .map_err(|_| Error::program(site.name, format!("{sizes:?} is not an image of 4 dimensions")))
+    };
+    let (src, dst) = (image(src as usize)?, image(out)?);
+    need_sizes(site, "output", &dst[..2], &src[..2])?;
+    Ok((src, dst))
+}
+
+/// Pool.
+pub(crate) fn pool<'m>(p: &mut Planner<'m>, site: Site<'m>, o: &'m PoolT, out: usize) -> Result<(), Error> {
+    let (src, dst) = images(p, site, o.src, out)?;
+    let kernel: [usize; 2] = numbers(site, "kernel", &o.kernel)?;
+    let stride: [usize; 2] = numbers(site, "stride", &o.stride)?;
+    let padding: [usize; 4] = numbers(site, "padding", &o.padding)?;
+    let dilation: [usize; 2] = numbers(site, "dilation", &o.dilation)?;
+    for axis in 0..2 {
+        // Every window starts inside the image or its leading padding; ceil mode may let it end beyond.
+        let last = dst[axis + 2].saturating_sub(1) * stride[axis];
+        let fits = kernel[axis] > 0
+            && stride[axis] > 0
+            && dilation[axis] > 0
+            && padding[axis] < kernel[axis] * dilation[axis];
+        if !fits || (dst[axis + 2] > 0 && last >= src[axis + 2] + padding[axis]) {
+            let what = format!(
+                "{kernel:?}/{stride:?} over {:?} padded by {padding:?} into {:?}",
+                &src[2..],
+                &dst[2..]
+            );
+            return Err(Error::program(site.name, what));
+        }
+    }
+    let (count_include_pad, divisor) = (o.count_include_pad, o.divisor as usize);
+    let window = Window::Fixed { kernel, stride, padding, dilation, count_include_pad, divisor };
+    push(p, site, (o.src, out), o.kind, window)
+}
+
+/// AdaptivePool.
+pub(crate) fn adaptive<'m>(
+    p: &mut Planner<'m>,
+    site: Site<'m>,
+    o: &'m AdaptivePoolT,
+    out: usize,
+) -> Result<(), Error> {
+    let (src, dst) = images(p, site, o.src, out)?;
+    if (src[2] == 0 || src[3] == 0) && dst.iter().product::<usize>() > 0 {
+        return Err(Error::program(site.name, format!("{src:?} into {dst:?}")));
+    }
+    push(p, site, (o.src, out), o.kind, Window::Adaptive)
+}

@@ -1,0 +1,46 @@
+//! Softmax.
+
+use tandem_kernels::softmax::{self, Args, Problem};
+use tandem_schemas::program::SoftmaxT;
+
+use crate::error::Error;
+use crate::ops::{need_f32, need_sizes};
+use crate::plan::{About, Planner, Site};
+use crate::report::Category;
+use crate::step::{Bind, Buffer, Operand, Run};
+
+struct Operands {
+    src: Operand,
+    dst: Operand,
+}
+
+impl Bind<softmax::Softmax> for Operands {
+    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<Args<'a>> {
+        Some(Args { src: run.f32(&self.src)?, dst: run.f32_mut(&self.dst)? })
+    }
+    fn buffers(&self) -> Vec<Buffer> {
+        vec![self.src.buffer, self.dst.buffer]
+    }
+}
+
+/// Softmax.
+pub(crate) fn plan<'m>(
+    p: &mut Planner<'m>,
+    site: Site<'m>,
+    o: &'m SoftmaxT,
+    out: usize,
+) -> Result<(), Error> {
+    let value = o.src as usize;
+    need_f32(p, site, &[value, out])?;
+    let sizes = p.value(value).sizes.clone();
+    need_sizes(site, "output", &p.value(out).sizes, &sizes)?;
+    let dim = o.dim as usize;
+    if dim >= sizes.len() {
+        return Err(Error::program(site.name, format!("dimension {dim} of {sizes:?}")));
+    }
+    let (src, dst) = (p.input(value), p.output(out));
+    let problem = Problem { src: src.shape, dst: dst.shape, dim, log: o.log };
+    let about =
+        About { category: Category::Other, shape: format!("{sizes:?} along {dim}"), src, dst, why: "" };
+    p.kernel(site, about, softmax::KERNELS, problem, Operands { src, dst })
+}

@@ -1,0 +1,84 @@
+//! What a plan is and why.
+
+use std::fmt;
+
+use tandem_base::Isa;
+
+/// Kind of work, as profiles group it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// Convolutions of every kind.
+    Convolution,
+    /// Linear layers, matrix products, attention.
+    Gemm,
+    /// Copies and transposes.
+    DataMovement,
+    /// Element-wise arithmetic.
+    Elementwise,
+    /// Everything else: pooling, normalisation, softmax, resampling.
+    Other,
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Convolution => "Convolution",
+            Self::Gemm => "GEMM",
+            Self::DataMovement => "Data movement",
+            Self::Elementwise => "Elementwise",
+            Self::Other => "Other",
+        })
+    }
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug)]
+pub struct StepReport {
+    /// Readable and stable, e.g. "enc0.c1.conv".
+    pub name: String,
+    /// Op of the program, e.g. "Conv".
+    pub op: &'static str,
+    /// Kind of work.
+    pub category: Category,
+    /// Operand sizes.
+    pub shape: String,
+    /// Kernel row.
+    pub kernel: String,
+    /// "cpu".
+    pub engine: &'static str,
+    /// Layout of the first operand.
+    pub layout_in: String,
+    /// Layout of the destination.
+    pub layout_out: String,
+    /// Arithmetic by definition, a multiply-add counting 2.
+    pub flops: f64,
+    /// Bytes that move at least once.
+    pub bytes: f64,
+    /// Predicted time on one thread.
+    pub predicted_ns: f64,
+    /// Why this kernel, or why a copy.
+    pub reason: String,
+    /// ExecuTorch's handles of the nodes this step computes.
+    pub debug_handles: Vec<u32>,
+}
+
+/// A plan with its memory and what it took to make.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Steps in order.
+    pub steps: Vec<StepReport>,
+    /// Memory of all intermediate values and shared workspaces.
+    pub arena_bytes: usize,
+    /// Most bytes of these alive at one time.
+    pub live_bytes: usize,
+    /// Scratch of one worker.
+    pub scratch_bytes: usize,
+    /// Constants in use, where the host has them.
+    pub weight_bytes: usize,
+    /// Time to verify and decode the blob.
+    pub verify_ns: u64,
+    /// Time to plan.
+    pub plan_ns: u64,
+    /// Instruction sets planned for.
+    pub isa: Isa,
+}

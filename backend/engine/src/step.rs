@@ -1,0 +1,166 @@
+//! A step of a plan: a kernel with its problem and where its operands lie.
+
+use std::time::Instant;
+
+use tandem_base::{Crew, Lease, Scratch, Span, SpanMut, Strided};
+use tandem_kernels::{Family, Kernel};
+
+use crate::error::Error;
+use crate::method::{Constants, Input};
+
+/// Memory an operand lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Buffer {
+    /// Input tensor of the call.
+    Input(usize),
+    /// Output tensor of the call.
+    Output(usize),
+    /// Constant of the program.
+    Constant(usize),
+    /// Buffer of the arena.
+    Arena(usize),
+}
+
+/// A tensor in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operand {
+    /// The memory.
+    pub buffer: Buffer,
+    /// First element.
+    pub offset: usize,
+    /// Sizes and strides.
+    pub shape: Strided,
+}
+
+impl Operand {
+    /// The same memory under another shape.
+    pub fn with(self, shape: Strided) -> Self {
+        Self { shape, ..self }
+    }
+    /// Starting `elements` further.
+    pub fn skip(self, elements: usize) -> Self {
+        Self { offset: self.offset + elements, ..self }
+    }
+}
+
+/// Byte ranges of what a plan names: arena buffers in the arena, constants in their entries.
+#[derive(Default)]
+pub(crate) struct Places {
+    /// Offset and bytes of every arena buffer.
+    pub arena: Vec<(usize, usize)>,
+    /// Key, offset and bytes of every constant.
+    pub constants: Vec<(String, usize, usize)>,
+}
+
+/// What a step sees while it runs.
+pub(crate) struct Run<'r, 'a> {
+    pub lease: &'r Lease<'a>,
+    pub places: &'r Places,
+    pub constants: &'a dyn Constants,
+    pub inputs: &'r [Input<'a>],
+    pub outputs: &'r [Option<SpanMut<'a, u8>>],
+    pub crew: &'r mut Crew<'a>,
+    pub scratch: &'r mut Scratch,
+}
+
+impl<'a> Run<'_, 'a> {
+    /// An operand's bytes, to read.
+    pub fn bytes(&self, operand: &Operand, width: usize) -> Option<Span<'a, u8>> {
+        let skip = operand.offset * width;
+        match operand.buffer {
+            Buffer::Input(i) => Span::from(self.inputs.get(i)?.bytes).skip(skip),
+            Buffer::Output(i) => self.outputs.get(i)?.as_ref()?.as_span().skip(skip),
+            Buffer::Constant(i) => self.constant(i)?.skip(skip),
+            Buffer::Arena(i) => {
+                let &(at, len) = self.places.arena.get(i)?;
+                self.lease.span(at..at + len)?.skip(skip)
+            }
+        }
+    }
+
+    /// An operand's bytes, to write.
+    pub fn bytes_mut(&self, operand: &Operand, width: usize) -> Option<SpanMut<'a, u8>> {
+        let skip = operand.offset * width;
+        match operand.buffer {
+            Buffer::Output(i) => self.outputs.get(i)?.as_ref()?.skip(skip),
+            Buffer::Arena(i) => {
+                let &(at, len) = self.places.arena.get(i)?;
+                self.lease.span_mut(at..at + len)?.skip(skip)
+            }
+            Buffer::Input(_) | Buffer::Constant(_) => None,
+        }
+    }
+
+    /// A constant's bytes.
+    pub fn constant(&self, index: usize) -> Option<Span<'a, u8>> {
+        let (key, at, len) = self.places.constants.get(index)?;
+        let entry = self.constants.entry(key).ok()?;
+        Some(Span::from(entry.get(*at..*at + *len)?))
+    }
+
+    /// An f32 operand, to read.
+    pub fn f32(&self, operand: &Operand) -> Option<Span<'a, f32>> {
+        self.bytes(operand, 4)?.cast()
+    }
+
+    /// An f32 operand, to write.
+    pub fn f32_mut(&self, operand: &Operand) -> Option<SpanMut<'a, f32>> {
+        self.bytes_mut(operand, 4)?.cast()
+    }
+
+    /// An f32 constant, empty for `None`.
+    pub fn column(&self, constant: Option<usize>) -> Option<Span<'a, f32>> {
+        match constant {
+            Some(index) => self.constant(index)?.cast(),
+            None => Some(Span::empty()),
+        }
+    }
+}
+
+/// Finds the arguments of a kernel; `None` where an operand cannot be reached.
+pub(crate) trait Bind<F: Family>: Send + Sync {
+    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<F::Args<'a>>;
+    /// Memory the step touches.
+    fn buffers(&self) -> Vec<Buffer>;
+}
+
+/// Something to do in an execute.
+pub(crate) trait Step: Send + Sync {
+    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), String>;
+}
+
+/// The one kind of step: a kernel row on operands.
+pub(crate) struct KernelStep<F: Family, B> {
+    pub kernel: &'static Kernel<F>,
+    pub problem: F::Problem,
+    pub operands: B,
+    pub shared: Option<Operand>,
+}
+
+impl<F: Family, B: Bind<F>> Step for KernelStep<F, B> {
+    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), String> {
+        let unreachable = || format!("{}: an operand lies outside its memory", self.kernel.name);
+        let args = self.operands.args(run).ok_or_else(unreachable)?;
+        let shared = match &self.shared {
+            Some(operand) => run.bytes_mut(operand, 1).ok_or_else(unreachable)?,
+            None => SpanMut::empty(),
+        };
+        let task = self
+            .kernel
+            .bind(&self.problem, args, shared)
+            .map_err(|e| format!("{}: {e}", self.kernel.name))?;
+        run.crew.run(&task, run.scratch);
+        Ok(())
+    }
+}
+
+/// Nanoseconds since the first call in this process.
+pub(crate) fn now_ns() -> u64 {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// For [`crate::error::Error::Internal`].
+pub(crate) fn internal(op: &str, what: String) -> Error {
+    Error::Internal { op: op.to_owned(), what }
+}
