@@ -1,0 +1,192 @@
+/*
+ * Tandem's C ABI: load a Program that `tandem_lower` made, run it, ask what it cost.
+ *
+ * A host that is not ExecuTorch (or ExecuTorch's adapter, ffi/adapter) needs nothing else. Rules of every function:
+ *
+ *   - A `tandem_status` other than TANDEM_OK leaves a message in `tandem_last_error()` of the same thread.
+ *   - Pointers must not be null unless a parameter says so. Strings are UTF-8 and end with a zero byte.
+ *   - A method may be used from any thread, by one thread at a time: a second `tandem_execute` of the same method
+ *     while one is running returns TANDEM_BUSY and touches nothing. Different methods run at the same time freely.
+ *   - Nothing is thrown: a panic inside becomes TANDEM_INTERNAL, and the method stays usable.
+ *
+ * Structures grow only at their end, with TANDEM_ABI_VERSION raised. A host compares `tandem_abi_version()` with
+ * the TANDEM_ABI_VERSION it was compiled with and refuses a smaller one.
+ */
+#ifndef TANDEM_H
+#define TANDEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What the library exports. */
+#if defined(_WIN32)
+#define TANDEM_API
+#else
+#define TANDEM_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of this header. */
+#define TANDEM_ABI_VERSION 1u
+
+/* What a call answers. */
+typedef int32_t tandem_status;
+enum {
+  TANDEM_OK = 0,
+  TANDEM_INVALID_ARGUMENT = 1,   /* an argument, option or tensor does not fit; nothing was computed */
+  TANDEM_INCOMPATIBLE_BLOB = 2,  /* no Tandem program, or one of a newer format */
+  TANDEM_INVALID_PROGRAM = 3,    /* damaged: an index, shape or length in the program is wrong */
+  TANDEM_NOT_SUPPORTED = 4,      /* well-formed, but no kernel takes it */
+  TANDEM_MISSING_CONSTANT = 5,   /* the host gave no constant of that key, or one of the wrong length */
+  TANDEM_BUSY = 6,               /* the method is executing on another thread */
+  TANDEM_INTERNAL = 7            /* a fault of Tandem's own */
+};
+
+/* Element types; the numbers are those of schemas/program.fbs. */
+typedef int32_t tandem_dtype;
+enum {
+  TANDEM_F32 = 0,
+  TANDEM_F16 = 1,
+  TANDEM_BF16 = 2,
+  TANDEM_F64 = 3,
+  TANDEM_I8 = 4,
+  TANDEM_U8 = 5,
+  TANDEM_I16 = 6,
+  TANDEM_I32 = 7,
+  TANDEM_I64 = 8,
+  TANDEM_BOOL = 9
+};
+
+/* Tensors have at most this many dimensions. */
+#define TANDEM_MAX_RANK 8
+
+/* A loaded program: its plan, its memory and the constants it holds on to. */
+typedef struct tandem_method tandem_method;
+
+/* ---- loading -------------------------------------------------------------------------------------------------- */
+
+/* Where constants come from. Tandem takes `ctx` over: `release` is called exactly once, when the method is destroyed
+ * or `tandem_load` has failed, whatever it failed on, and on whatever thread that happens. */
+typedef struct tandem_constants {
+  void *ctx;
+  /* Finds the constant of a key: returns TANDEM_OK and where it lies. The bytes are 16-byte aligned (64 is better),
+   * stay where they are and unchanged until `release`, and are read from several threads. May be asked for the same
+   * key more than once, only from within tandem_load. */
+  tandem_status (*get_data)(void *ctx, const char *key, const void **data, size_t *len);
+  /* Gives `ctx` back. May be null. */
+  void (*release)(void *ctx);
+} tandem_constants;
+
+/* An option of `tandem_load`:
+ *   "isa"        instruction sets kernels may use: "scalar", "avx2", "avx2,avx512", ... (default: all the CPU has)
+ *   "algorithm"  "fast" (default: Winograd and the like where they win) or "direct"
+ * An unknown key or value is TANDEM_INVALID_ARGUMENT. */
+typedef struct tandem_option {
+  const char *key;
+  const char *value;
+} tandem_option;
+
+/* Verifies a program and plans it for this machine. The blob is not needed after the call. `constants` is copied.
+ * `options` may be null where `num_options` is 0. On success `*method` is the caller's to destroy. */
+TANDEM_API tandem_status tandem_load(const void *blob, size_t blob_len, const tandem_constants *constants,
+                                     const tandem_option *options, size_t num_options, tandem_method **method);
+
+/* Frees a method that is not executing. Null is allowed. */
+TANDEM_API void tandem_destroy(tandem_method *method);
+
+/* ---- running -------------------------------------------------------------------------------------------------- */
+
+/* A dense tensor in the host's memory. `sizes` are in logical order; `dim_order` lists the dimensions outermost
+ * first (channels-last NCHW: 0,2,3,1) and may be null for contiguous. `data` is aligned to its element; `bytes` is the
+ * room there, at least what sizes and dtype give. */
+typedef struct tandem_tensor {
+  tandem_dtype dtype;
+  uint32_t rank;
+  const size_t *sizes;
+  const uint8_t *dim_order;
+  void *data;
+  size_t bytes;
+} tandem_tensor;
+
+/* Called by the executing thread after each step, with times of a monotonic clock. */
+typedef void (*tandem_step_fn)(void *ctx, size_t step, uint64_t start_ns, uint64_t end_ns);
+
+/* One execution. */
+typedef struct tandem_call {
+  const tandem_tensor *inputs; /* in the program's order; read only */
+  size_t num_inputs;
+  const tandem_tensor *outputs; /* their `data` is written */
+  size_t num_outputs;
+  size_t threads;      /* threads to use, the caller included; 0 counts as 1. The answer does not depend on it. */
+  tandem_step_fn step; /* may be null */
+  void *step_ctx;
+} tandem_call;
+
+/* Runs the program once. Inputs and outputs must fit the specifications exactly and not overlap each other. */
+TANDEM_API tandem_status tandem_execute(tandem_method *method, const tandem_call *call);
+
+/* ---- asking --------------------------------------------------------------------------------------------------- */
+
+/* What the program expects of an input or output. Pointers live as long as the method. */
+typedef struct tandem_tensor_spec {
+  const char *name;
+  tandem_dtype dtype;
+  uint32_t rank;
+  const size_t *sizes;
+  const uint8_t *dim_order;
+} tandem_tensor_spec;
+
+/* Plan and memory of a method. Pointers live as long as the method. */
+typedef struct tandem_report {
+  const char *isa; /* instruction sets it was planned for */
+  size_t num_inputs;
+  size_t num_outputs;
+  size_t num_steps;
+  uint64_t arena_bytes;   /* memory of all intermediate values */
+  uint64_t live_bytes;    /* most bytes of intermediate values alive at one time: arena_bytes cannot be less */
+  uint64_t scratch_bytes; /* kernels' workspaces, beside the arena */
+  uint64_t weight_bytes;  /* constants in use, where the host has them */
+  uint64_t verify_ns;     /* time tandem_load took to verify the program */
+  uint64_t plan_ns;       /* and to plan it */
+} tandem_report;
+
+/* One step of the plan. Pointers live as long as the method. */
+typedef struct tandem_step {
+  const char *name;       /* stable and readable, e.g. "enc0.c1.conv" */
+  const char *op;         /* e.g. "Conv" */
+  const char *category;   /* "Convolution", "GEMM", "Data movement", "Elementwise" or "Other" */
+  const char *shape;      /* readable */
+  const char *kernel;     /* e.g. "avx512-direct-14x32" */
+  const char *engine;     /* "cpu" */
+  const char *layout_in;  /* readable */
+  const char *layout_out;
+  const char *reason;     /* why this kernel */
+  double flops;           /* arithmetic by definition, a multiply-add counting 2 */
+  double bytes;           /* bytes that must move at least once */
+  double predicted_ns;    /* on one thread */
+  const uint32_t *debug_handles; /* of the exported graph's nodes this step computes */
+  size_t num_debug_handles;
+} tandem_step;
+
+TANDEM_API tandem_status tandem_get_report(const tandem_method *method, tandem_report *report);
+TANDEM_API tandem_status tandem_get_step(const tandem_method *method, size_t index, tandem_step *step);
+TANDEM_API tandem_status tandem_get_input(const tandem_method *method, size_t index, tandem_tensor_spec *spec);
+TANDEM_API tandem_status tandem_get_output(const tandem_method *method, size_t index, tandem_tensor_spec *spec);
+
+/* Message of the last call on this thread that failed, "" before any did. Valid until the thread's next failure. */
+TANDEM_API const char *tandem_last_error(void);
+
+/* TANDEM_ABI_VERSION the library was built with. */
+TANDEM_API uint32_t tandem_abi_version(void);
+
+/* Version of the library, e.g. "0.1.0". */
+TANDEM_API const char *tandem_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* TANDEM_H */

@@ -1,0 +1,149 @@
+//! The engine's report and specifications with strings that C can read.
+
+use std::ffi::CString;
+
+use tandem_engine::{Method, StepReport, TensorSpec};
+
+use crate::abi;
+use crate::status::c_string;
+
+/// Everything the accessors point into; never changes after loading.
+pub struct Described {
+    isa: CString,
+    arena_bytes: u64,
+    live_bytes: u64,
+    scratch_bytes: u64,
+    weight_bytes: u64,
+    verify_ns: u64,
+    plan_ns: u64,
+    inputs: Vec<Spec>,
+    outputs: Vec<Spec>,
+    steps: Vec<Step>,
+}
+
+struct Spec {
+    name: CString,
+    dtype: u8,
+    sizes: Vec<usize>,
+    dim_order: Vec<u8>,
+}
+
+/// Strings in the order of [`abi::Step`].
+struct Step {
+    texts: [CString; 9],
+    flops: f64,
+    bytes: f64,
+    predicted_ns: f64,
+    debug_handles: Vec<u32>,
+}
+
+impl Described {
+    pub(crate) fn new(method: &Method) -> Self {
+        let report = method.report();
+        Self {
+            isa: c_string(&report.isa.to_string()),
+            arena_bytes: report.arena_bytes as u64,
+            live_bytes: report.live_bytes as u64,
+            scratch_bytes: report.scratch_bytes as u64,
+            weight_bytes: report.weight_bytes as u64,
+            verify_ns: report.verify_ns,
+            plan_ns: report.plan_ns,
+            inputs: method.inputs().iter().map(Spec::new).collect(),
+            outputs: method.outputs().iter().map(Spec::new).collect(),
+            steps: report.steps.iter().map(Step::new).collect(),
+        }
+    }
+
+    pub(crate) fn report(&self) -> abi::Report {
+        abi::Report {
+            isa: self.isa.as_ptr(),
+            num_inputs: self.inputs.len(),
+            num_outputs: self.outputs.len(),
+            num_steps: self.steps.len(),
+            arena_bytes: self.arena_bytes,
+            live_bytes: self.live_bytes,
+            scratch_bytes: self.scratch_bytes,
+            weight_bytes: self.weight_bytes,
+            verify_ns: self.verify_ns,
+            plan_ns: self.plan_ns,
+        }
+    }
+
+    pub(crate) fn step(&self, index: usize) -> Option<abi::Step> {
+        self.steps.get(index).map(Step::view)
+    }
+
+    pub(crate) fn input(&self, index: usize) -> Option<abi::TensorSpec> {
+        self.inputs.get(index).map(Spec::view)
+    }
+
+    pub(crate) fn output(&self, index: usize) -> Option<abi::TensorSpec> {
+        self.outputs.get(index).map(Spec::view)
+    }
+}
+
+impl Spec {
+    fn new(spec: &TensorSpec) -> Self {
+        Self {
+            name: c_string(&spec.name),
+            dtype: spec.dtype.0,
+            sizes: spec.sizes.to_vec(),
+            dim_order: spec.dim_order.to_vec(),
+        }
+    }
+
+    fn view(&self) -> abi::TensorSpec {
+        abi::TensorSpec {
+            name: self.name.as_ptr(),
+            dtype: i32::from(self.dtype),
+            rank: self.sizes.len() as u32,
+            sizes: self.sizes.as_ptr(),
+            dim_order: self.dim_order.as_ptr(),
+        }
+    }
+}
+
+impl Step {
+    fn new(step: &StepReport) -> Self {
+        let category = step.category.to_string();
+        let texts: [&str; 9] = [
+            &step.name,
+            step.op,
+            &category,
+            &step.shape,
+            &step.kernel,
+            step.engine,
+            &step.layout_in,
+            &step.layout_out,
+            &step.reason,
+        ];
+        Self {
+            texts: texts.map(c_string),
+            flops: step.flops,
+            bytes: step.bytes,
+            predicted_ns: step.predicted_ns,
+            debug_handles: step.debug_handles.clone(),
+        }
+    }
+
+    fn view(&self) -> abi::Step {
+        let [name, op, category, shape, kernel, engine, layout_in, layout_out, reason] =
+            self.texts.each_ref().map(|text| text.as_ptr());
+        abi::Step {
+            name,
+            op,
+            category,
+            shape,
+            kernel,
+            engine,
+            layout_in,
+            layout_out,
+            reason,
+            flops: self.flops,
+            bytes: self.bytes,
+            predicted_ns: self.predicted_ns,
+            debug_handles: self.debug_handles.as_ptr(),
+            num_debug_handles: self.debug_handles.len(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A loaded program as C sees it.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr;
+use std::slice;
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use tandem_engine as engine;
+
+use crate::abi;
+use crate::describe::Described;
+use crate::status::{Failure, Status, c_string};
+use crate::tensors;
+
+/// `tandem_method`: the engine's method behind a lock that is only ever tried, and what its report says.
+pub struct Method {
+    pub(crate) described: Described,
+    running: Mutex<Running>,
+}
+
+struct Running {
+    method: engine::Method,
+    inputs: Vec<engine::Input<'static>>,
+    outputs: Vec<engine::Output<'static>>,
+}
+
+/// The host's constants, given back when dropped.
+struct HostConstants(abi::Constants);
+
+// SAFETY: the header obliges the host to give bytes that any thread may read and to take `release` on any thread;
+// `get_data` is only called within `tandem_load`.
+unsafe impl Send for HostConstants {}
+// SAFETY: as above.
+unsafe impl Sync for HostConstants {}
+
+impl Drop for HostConstants {
+    fn drop(&mut self) {
+        if let Some(release) = self.0.release {
+            // SAFETY: the host's function with the host's context, once, as the header says.
+            unsafe { release(self.0.ctx) }
+        }
+    }
+}
+
+/// Alignment the kernels rely on.
+const CONSTANT_ALIGNMENT: usize = 16;
+
+impl engine::Constants for HostConstants {
+    fn entry(&self, key: &str) -> Result<&[u8], String> {
+        let get = self.0.get_data.ok_or("the host has no constants")?;
+        let (mut data, mut len) = (ptr::null(), 0);
+        let name = CString::new(key).map_err(|_| format!("key {key:?} has a zero byte"))?;
+        // SAFETY: the host's function with the host's context and places to write to.
+        let status = unsafe { get(self.0.ctx, name.as_ptr(), &raw mut data, &raw mut len) };
+        if status != Status::Ok as i32 {
+            return Err(format!("the host answers {status}"));
+        }
+        if len == 0 {
+            return Ok(&[]);
+        }
+        if data.is_null() || data.align_offset(CONSTANT_ALIGNMENT) != 0 || len > isize::MAX as usize {
+            return Err(format!(
+                "the host gives {len} bytes at {data:p}, not {CONSTANT_ALIGNMENT}-byte aligned"
+            ));
+        }
+        // SAFETY: the host promises these bytes until `release`, which runs when `self` is dropped.
+        Ok(unsafe { slice::from_raw_parts(data.cast(), len) })
+    }
+}
+
+impl Method {
+    /// Loads a program.
+    ///
+    /// # Safety
+    /// What `tandem_load` asks of its caller.
+    pub(crate) unsafe fn load(
+        blob: (*const c_void, usize),
+        constants: *const abi::Constants,
+        options: (*const abi::LoadOption, usize),
+    ) -> Result<Self, Failure> {
+        // SAFETY: null or readable, by contract.
+        let constants =
+            unsafe { constants.as_ref() }.ok_or_else(|| Failure::argument("constants is null"))?;
+        let constants = HostConstants(*constants);
+        // SAFETY: null or `len` readable bytes, by contract.
+        let blob = unsafe { tensors::slice_of("blob", blob.0.cast::<u8>(), blob.1) }?;
+        // SAFETY: null or an array of options, by contract.
+        let options = unsafe { parse_options(options.0, options.1) }?;
+        let method = engine::Method::load(blob, Box::new(constants), &options)?;
+        let described = Described::new(&method);
+        Ok(Self { described, running: Mutex::new(Running { method, inputs: vec![], outputs: vec![] }) })
+    }
+
+    /// Runs the program once.
+    ///
+    /// # Safety
+    /// What `tandem_execute` asks of its caller.
+    pub(crate) unsafe fn execute(&self, call: &abi::Call) -> Result<(), Failure> {
+        let mut running = match self.running.try_lock() {
+            Ok(running) => running,
+            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+            Err(TryLockError::WouldBlock) => {
+                let message = "the method is executing on another thread".to_owned();
+                return Err(Failure { status: Status::Busy, message });
+            }
+        };
+        let running = &mut *running;
+        let mut inputs = tensors::recycled(std::mem::take(&mut running.inputs));
+        let mut outputs = tensors::recycled_outputs(std::mem::take(&mut running.outputs));
+        // SAFETY: arrays of tensors whose memory is readable, and writable for outputs, by contract.
+        unsafe {
+            tensors::read_inputs(call.inputs, call.num_inputs, &mut inputs)?;
+            tensors::read_outputs(call.outputs, call.num_outputs, &mut outputs)?;
+        }
+        tensors::check_disjoint(&inputs, &outputs)?;
+        let mut host = HostTracer { step: call.step, ctx: call.step_ctx };
+        let tracer = call.step.map(|_| &mut host as &mut dyn engine::Tracer);
+        running.method.execute(&inputs, &mut outputs, call.threads.max(1), tracer)?;
+        running.inputs = tensors::recycled(inputs);
+        running.outputs = tensors::recycled_outputs(outputs);
+        Ok(())
+    }
+}
+
+struct HostTracer {
+    step: Option<abi::StepFn>,
+    ctx: *mut c_void,
+}
+
+impl engine::Tracer for HostTracer {
+    fn step(&mut self, index: usize, start_ns: u64, end_ns: u64) {
+        if let Some(step) = self.step {
+            // SAFETY: the host's function with the host's context, on the thread that called `tandem_execute`.
+            unsafe { step(self.ctx, index, start_ns, end_ns) }
+        }
+    }
+}
+
+/// # Safety
+/// `options` is null or an array of `len` options whose strings end with a zero byte.
+unsafe fn parse_options(options: *const abi::LoadOption, len: usize) -> Result<engine::LoadOptions, Failure> {
+    let mut parsed = engine::LoadOptions::default();
+    // SAFETY: by contract.
+    for option in unsafe { tensors::slice_of("options", options, len) }? {
+        // SAFETY: by contract.
+        let (key, value) = unsafe { (text("option key", option.key)?, text("option value", option.value)?) };
+        parsed.parse(key, value)?;
+    }
+    Ok(parsed)
+}
+
+/// # Safety
+/// `text` is null or ends with a zero byte.
+unsafe fn text<'a>(what: &str, text: *const c_char) -> Result<&'a str, Failure> {
+    if text.is_null() {
+        return Err(Failure::argument(format!("{what} is null")));
+    }
+    // SAFETY: by contract.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map_err(|_| Failure::argument(format!("{what} {text:?} is not UTF-8")))
+}
+
+pub(crate) fn version() -> &'static CStr {
+    static VERSION: std::sync::OnceLock<CString> = std::sync::OnceLock::new();
+    VERSION.get_or_init(|| c_string(env!("CARGO_PKG_VERSION")))
+}
