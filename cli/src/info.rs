@@ -1,0 +1,56 @@
+//! `tandem info`
+
+use tandem_base::Isa;
+
+use crate::machine::Machine;
+use crate::profile::table;
+
+/// Name, needs and whether this CPU has them.
+struct RowInfo {
+    family: &'static str,
+    kernel: &'static str,
+    needs: Isa,
+}
+
+macro_rules! families {
+    ($($family:ident),+) => {{
+        let mut all = Vec::new();
+        $(for row in tandem_kernels::$family::KERNELS {
+            all.push(RowInfo { family: stringify!($family), kernel: row.name, needs: row.isa });
+        })+
+        all
+    }};
+}
+
+/// Prints CPU features, peak and every kernel row.
+pub fn run() {
+    let machine = Machine::measure();
+    println!("tandem {}", env!("CARGO_PKG_VERSION"));
+    println!("cpu: {} ({} cores)", machine.cpu, machine.cores);
+    println!("instruction sets: {}", machine.isa);
+    match machine.peak_gflops {
+        Some(peak) => println!("multiply-add peak of one thread: {peak:.1} GFLOP/s"),
+        None => println!("multiply-add peak of one thread: not measured"),
+    }
+    let isa = Isa::detect();
+    let rows = families!(
+        attention,
+        conv,
+        deconv,
+        depthwise,
+        elementwise,
+        gemm,
+        moves,
+        norm,
+        pool,
+        reduce,
+        resize,
+        softmax
+    );
+    let mut out = table::table(&["family", "kernel", "needs", "enabled"], &[]);
+    for row in rows {
+        let enabled = if isa.has(row.needs) { "yes" } else { "no" };
+        out.add_row([row.family, row.kernel, &row.needs.to_string(), enabled]);
+    }
+    println!("{out}");
+}

@@ -1,0 +1,37 @@
+//! What this machine is and can do.
+
+use serde::Serialize;
+use tandem_base::Isa;
+
+/// CPU and its measured peak.
+#[derive(Clone, Debug, Serialize)]
+pub struct Machine {
+    /// As the system names it.
+    pub cpu: String,
+    /// Logical cores this process may use.
+    pub cores: usize,
+    /// Instruction sets found.
+    pub isa: String,
+    /// Multiply-adds of one thread, measured now, in GFLOP/s.
+    pub peak_gflops: Option<f64>,
+}
+
+impl Machine {
+    /// Finds out; takes some tens of milliseconds.
+    pub fn measure() -> Self {
+        let isa = Isa::detect();
+        let peak = tandem_kernels::peak::fma_gflops(isa);
+        Self {
+            cpu: cpu_name(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            isa: isa.to_string(),
+            peak_gflops: (peak > 0.0).then_some(peak),
+        }
+    }
+}
+
+fn cpu_name() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
+}
