@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -73,7 +74,26 @@ Error read_threads(const BackendOption& option, size_t& threads) {
   return Error::Ok;
 }
 
+// The default of "threads" is the environment variable TANDEM_THREADS.
+Error read_environment(Options& options) {
+  const char* const text = std::getenv("TANDEM_THREADS");
+  if (text == nullptr || *text == '\0') {
+    return Error::Ok;
+  }
+  char* end = nullptr;
+  const unsigned long threads = std::strtoul(text, &end, 10);
+  ET_CHECK_OR_RETURN_ERROR(
+      *end == '\0' && *text != '-' && threads <= 4096, InvalidArgument,
+      "TandemBackend: TANDEM_THREADS is \"%s\", not a count", text);
+  options.threads = threads;
+  return Error::Ok;
+}
+
 Error read_options(Span<const BackendOption> given, Options& options) {
+  const Error bad_environment = read_environment(options);
+  if (bad_environment != Error::Ok) {
+    return bad_environment;
+  }
   for (const BackendOption& option : given) {
     if (std::strcmp(option.key, kThreads) == 0) {
       const Error error = read_threads(option, options.threads);

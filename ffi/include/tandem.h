@@ -73,8 +73,8 @@ typedef struct tandem_method tandem_method;
 typedef struct tandem_constants {
   void *ctx;
   /* Finds the constant of a key: returns TANDEM_OK and where it lies. The bytes are 16-byte aligned (64 is better),
-   * stay where they are and unchanged until `release`, and are read from several threads. May be asked for the same
-   * key more than once, only from within tandem_load. */
+   * stay where they are and unchanged until `release`, and are read from several threads. Called once a key, from
+   * within tandem_load. */
   tandem_status (*get_data)(void *ctx, const char *key, const void **data, size_t *len);
   /* Gives `ctx` back. May be null. */
   void (*release)(void *ctx);
@@ -83,6 +83,7 @@ typedef struct tandem_constants {
 /* An option of `tandem_load`:
  *   "isa"        instruction sets kernels may use: "scalar", "avx2", "avx2,avx512", ... (default: all the CPU has)
  *   "algorithm"  "fast" (default: Winograd and the like where they win) or "direct"
+ * The environment variables TANDEM_ISA and TANDEM_ALGORITHM are their defaults.
  * An unknown key or value is TANDEM_INVALID_ARGUMENT. */
 typedef struct tandem_option {
   const char *key;
@@ -145,9 +146,9 @@ typedef struct tandem_report {
   size_t num_inputs;
   size_t num_outputs;
   size_t num_steps;
-  uint64_t arena_bytes;   /* memory of all intermediate values */
-  uint64_t live_bytes;    /* most bytes of intermediate values alive at one time: arena_bytes cannot be less */
-  uint64_t scratch_bytes; /* kernels' workspaces, beside the arena */
+  uint64_t arena_bytes;   /* memory of all intermediate values and shared workspaces */
+  uint64_t live_bytes;    /* most of these bytes alive at one time: arena_bytes cannot be less */
+  uint64_t scratch_bytes; /* workspace of one thread, beside the arena */
   uint64_t weight_bytes;  /* constants in use, where the host has them */
   uint64_t verify_ns;     /* time tandem_load took to verify the program */
   uint64_t plan_ns;       /* and to plan it */

@@ -6,7 +6,8 @@
  * and gives a program something to refer to.
  *
  * Options of a delegate, given at `Module::load` as runtime specs of "TandemBackend" (tandem_load's, and one more):
- *   "threads"  int, threads of an execution; 0 or absent: what ExecuTorch's thread pool has
+ *   "threads"  int, threads of an execution; 0: what ExecuTorch's thread pool has (default: the environment variable
+ *              TANDEM_THREADS, else 0)
  * `executorch::runtime::set_option("TandemBackend", ...)` sets "threads" for all delegates that were not given it.
  *
  * Methods may be loaded, executed and destroyed on any threads at the same time. One method executes on one thread at a

@@ -1,9 +1,10 @@
 //! A loaded program as C sees it.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
 use std::slice;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
 
 use tandem_engine as engine;
 
@@ -24,20 +25,30 @@ struct Running {
     outputs: Vec<engine::Output<'static>>,
 }
 
-/// The host's constants, given back when dropped.
-struct HostConstants(abi::Constants);
+/// The host's constants, each asked for once, given back when dropped.
+struct HostConstants {
+    host: abi::Constants,
+    known: RwLock<HashMap<String, Bytes>>,
+}
+
+/// The host's bytes of one key.
+#[derive(Clone, Copy)]
+struct Bytes {
+    data: *const u8,
+    len: usize,
+}
 
 // SAFETY: the header obliges the host to give bytes that any thread may read and to take `release` on any thread;
-// `get_data` is only called within `tandem_load`.
+// `get_data` is called within `tandem_load` only, since the engine asks for every key there first.
 unsafe impl Send for HostConstants {}
-// SAFETY: as above.
+// SAFETY: as above, and `known` is behind its lock.
 unsafe impl Sync for HostConstants {}
 
 impl Drop for HostConstants {
     fn drop(&mut self) {
-        if let Some(release) = self.0.release {
+        if let Some(release) = self.host.release {
             // SAFETY: the host's function with the host's context, once, as the header says.
-            unsafe { release(self.0.ctx) }
+            unsafe { release(self.host.ctx) }
         }
     }
 }
@@ -45,26 +56,43 @@ impl Drop for HostConstants {
 /// Alignment the kernels rely on.
 const CONSTANT_ALIGNMENT: usize = 16;
 
-impl engine::Constants for HostConstants {
-    fn entry(&self, key: &str) -> Result<&[u8], String> {
-        let get = self.0.get_data.ok_or("the host has no constants")?;
+impl HostConstants {
+    fn ask(&self, key: &str) -> Result<Bytes, String> {
+        let get = self.host.get_data.ok_or("the host has no constants")?;
         let (mut data, mut len) = (ptr::null(), 0);
         let name = CString::new(key).map_err(|_| format!("key {key:?} has a zero byte"))?;
         // SAFETY: the host's function with the host's context and places to write to.
-        let status = unsafe { get(self.0.ctx, name.as_ptr(), &raw mut data, &raw mut len) };
+        let status = unsafe { get(self.host.ctx, name.as_ptr(), &raw mut data, &raw mut len) };
         if status != Status::Ok as i32 {
             return Err(format!("the host answers {status}"));
         }
-        if len == 0 {
-            return Ok(&[]);
-        }
-        if data.is_null() || data.align_offset(CONSTANT_ALIGNMENT) != 0 || len > isize::MAX as usize {
+        let data: *const u8 = data.cast();
+        let bad = data.is_null() || data.align_offset(CONSTANT_ALIGNMENT) != 0 || len > isize::MAX as usize;
+        if bad && len > 0 {
             return Err(format!(
                 "the host gives {len} bytes at {data:p}, not {CONSTANT_ALIGNMENT}-byte aligned"
             ));
         }
+        Ok(Bytes { data, len })
+    }
+}
+
+impl engine::Constants for HostConstants {
+    fn entry(&self, key: &str) -> Result<&[u8], String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(key).copied();
+        let bytes = match known {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = self.ask(key)?;
+                self.known.write().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), bytes);
+                bytes
+            }
+        };
+        if bytes.len == 0 {
+            return Ok(&[]);
+        }
         // SAFETY: the host promises these bytes until `release`, which runs when `self` is dropped.
-        Ok(unsafe { slice::from_raw_parts(data.cast(), len) })
+        Ok(unsafe { slice::from_raw_parts(bytes.data, bytes.len) })
     }
 }
 
@@ -81,7 +109,7 @@ impl Method {
         // SAFETY: null or readable, by contract.
         let constants =
             unsafe { constants.as_ref() }.ok_or_else(|| Failure::argument("constants is null"))?;
-        let constants = HostConstants(*constants);
+        let constants = HostConstants { host: *constants, known: RwLock::default() };
         // SAFETY: null or `len` readable bytes, by contract.
         let blob = unsafe { tensors::slice_of("blob", blob.0.cast::<u8>(), blob.1) }?;
         // SAFETY: null or an array of options, by contract.
@@ -139,7 +167,7 @@ impl engine::Tracer for HostTracer {
 /// # Safety
 /// `options` is null or an array of `len` options whose strings end with a zero byte.
 unsafe fn parse_options(options: *const abi::LoadOption, len: usize) -> Result<engine::LoadOptions, Failure> {
-    let mut parsed = engine::LoadOptions::default();
+    let mut parsed = engine::LoadOptions::from_environment()?;
     // SAFETY: by contract.
     for option in unsafe { tensors::slice_of("options", options, len) }? {
         // SAFETY: by contract.
