@@ -24,18 +24,36 @@ pub struct Arena {
     pub live: usize,
 }
 
-/// Places buffers greedily, largest first, each at the lowest gap its lifetime leaves, and keeps the better of that and
-/// the same in order of first use.
+/// Rounds of [`place`] that move the topmost buffer forward.
+const ROUNDS: usize = 24;
+
+/// Places buffers greedily, each at the tightest gap its lifetime leaves: largest first, then longest-lived first, and
+/// from the better of the two, while it wastes anything, with the buffer that reaches highest placed first.
 pub fn place(buffers: &[Lifetime]) -> Arena {
     let mut by_size: Vec<usize> = (0..buffers.len()).collect();
     by_size.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), buffers[i].first));
-    let mut by_start: Vec<usize> = (0..buffers.len()).collect();
-    by_start.sort_by_key(|&i| (buffers[i].first, std::cmp::Reverse(buffers[i].bytes)));
     let mut by_span = by_size.clone();
     by_span.sort_by_key(|&i| std::cmp::Reverse((buffers[i].last - buffers[i].first, buffers[i].bytes)));
-    let best =
-        [by_size, by_start, by_span].iter().map(|order| in_order(buffers, order)).min_by_key(|a| a.bytes);
-    best.unwrap_or_default()
+    let (mut best, mut order) = [by_size, by_span]
+        .into_iter()
+        .map(|order| (in_order(buffers, &order), order))
+        .min_by_key(|(arena, _)| arena.bytes)
+        .expect("two orders");
+    let mut last = best.clone();
+    for _ in 0..ROUNDS {
+        if best.bytes <= best.live {
+            break;
+        }
+        let end = |&i: &usize| last.offsets[i] + buffers[i].bytes;
+        let Some(at) = (0..order.len()).max_by_key(|&at| end(&order[at])) else { break };
+        let top = order.remove(at);
+        order.insert(0, top);
+        last = in_order(buffers, &order);
+        if last.bytes < best.bytes {
+            best = last.clone();
+        }
+    }
+    best
 }
 
 fn in_order(buffers: &[Lifetime], order: &[usize]) -> Arena {
@@ -94,7 +112,7 @@ mod tests {
             let arena = place(&buffers);
             prop_assert!(arena.bytes >= arena.live);
             for (i, a) in buffers.iter().enumerate() {
-                prop_assert!(arena.offsets[i] % ALIGN == 0 && arena.offsets[i] + a.bytes <= arena.bytes);
+                prop_assert!(arena.offsets[i].is_multiple_of(ALIGN) && arena.offsets[i] + a.bytes <= arena.bytes);
                 for (j, b) in buffers.iter().enumerate().skip(i + 1) {
                     let together = a.first <= b.last && b.first <= a.last;
                     let (x, y) = (arena.offsets[i], arena.offsets[j]);

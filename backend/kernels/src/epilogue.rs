@@ -77,6 +77,70 @@ pub struct EpilogueArgs<'a> {
     pub residual: Span<'a, f32>,
 }
 
+impl Act {
+    /// The definition, one element at a time.
+    pub fn eval(self, x: f32) -> f32 {
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let softplus = |x: f32| if x > 20.0 { x } else { x.exp().ln_1p() };
+        match self {
+            Self::None => x,
+            Self::Relu if x.is_nan() => x,
+            Self::Relu => x.max(0.0),
+            Self::Clamp { .. } if x.is_nan() => x,
+            Self::Clamp { lo, hi } => x.max(lo).min(hi),
+            Self::Gelu => 0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)),
+            Self::GeluTanh => 0.5 * x * (1.0 + (0.797_884_6 * (x + 0.044_715 * x * x * x)).tanh()),
+            Self::Silu => x * sigmoid(x),
+            Self::Sigmoid => sigmoid(x),
+            Self::Tanh => x.tanh(),
+            Self::HardSwish if x.is_nan() => x,
+            Self::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Self::HardSigmoid if x.is_nan() => x,
+            Self::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Self::LeakyRelu { slope } => {
+                if x < 0.0 {
+                    slope * x
+                } else {
+                    x
+                }
+            }
+            Self::Elu { alpha } => {
+                if x < 0.0 {
+                    alpha * x.exp_m1()
+                } else {
+                    x
+                }
+            }
+            Self::Mish => x * softplus(x).tanh(),
+            Self::Softplus => softplus(x),
+        }
+    }
+}
+
+impl Epilogue {
+    /// All stages on one element: `column` is its padded output column, `residual` its offset in the residual.
+    ///
+    /// # Safety
+    /// [`Epilogue::check`] passed for these operands and both offsets lie within what was checked.
+    pub unsafe fn eval(&self, args: &EpilogueArgs<'_>, x: f32, column: usize, residual: usize) -> f32 {
+        // SAFETY: the caller keeps offsets within the checked operands.
+        unsafe {
+            let mut x = x;
+            if self.bias {
+                x += *args.bias.ptr().add(column);
+            }
+            x = self.act.eval(x);
+            if self.scale_shift {
+                x = x * *args.scale.ptr().add(column) + *args.shift.ptr().add(column);
+            }
+            if self.residual.is_some() {
+                x += *args.residual.ptr().add(residual);
+            }
+            self.act2.eval(x)
+        }
+    }
+}
+
 impl EpilogueArgs<'_> {
     /// No operands.
     pub fn none() -> Self {

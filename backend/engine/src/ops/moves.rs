@@ -75,9 +75,9 @@ pub(crate) fn pad<'m>(p: &mut Planner<'m>, site: Site<'m>, o: &'m PadT, out: usi
         PadKind::Circular => Edge::Circular,
         other => return Err(Error::program(site.name, format!("pad kind {}", other.0))),
     };
-    for d in 0..rank {
+    for (d, &before) in before[..rank].iter().enumerate() {
         let (n, out) = (src.shape.size(d) as isize, dst.shape.size(d) as isize);
-        let reach = before[d].max(out - n - before[d]);
+        let reach = before.max(out - n - before);
         let fits = match edge {
             Edge::Constant(_) => true,
             Edge::Reflect => reach < n,

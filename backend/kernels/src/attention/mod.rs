@@ -1,5 +1,7 @@
 //! Scaled dot-product attention, block-wise with online softmax.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
@@ -68,4 +70,4 @@ impl Family for Attention {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Attention>] = &[];
+pub static KERNELS: &[Kernel<Attention>] = &[scalar::ROW];

@@ -1,5 +1,7 @@
 //! 2-d convolution with groups, several source segments, full epilogue and pixel-shuffle store.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::{Epilogue, EpilogueArgs};
@@ -115,4 +117,4 @@ impl Family for Conv {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Conv>] = &[];
+pub static KERNELS: &[Kernel<Conv>] = &[scalar::ROW];

@@ -1,5 +1,7 @@
 //! Transposed convolution, as one small convolution per output parity, with full epilogue.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::{Epilogue, EpilogueArgs};
@@ -80,4 +82,4 @@ impl Family for Deconv {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Deconv>] = &[];
+pub static KERNELS: &[Kernel<Deconv>] = &[scalar::ROW];

@@ -1,5 +1,7 @@
 //! Depthwise convolution: one output channel per input channel, with full epilogue.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::{Epilogue, EpilogueArgs};
@@ -66,4 +68,4 @@ impl Family for Depthwise {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Depthwise>] = &[];
+pub static KERNELS: &[Kernel<Depthwise>] = &[scalar::ROW];

@@ -1,5 +1,9 @@
 //! Element-wise arithmetic on one to three f32 operands with broadcasting, and the activations.
 
+mod scalar;
+
+pub(crate) use scalar::offset;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::Act;
@@ -123,4 +127,4 @@ impl Family for Elementwise {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Elementwise>] = &[];
+pub static KERNELS: &[Kernel<Elementwise>] = &[scalar::ROW];

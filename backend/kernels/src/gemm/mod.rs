@@ -1,5 +1,7 @@
 //! Matrix product: dst = epilogue(alpha * lhs * rhs), rhs packed panels or a strided matrix.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::{Epilogue, EpilogueArgs};
@@ -87,4 +89,4 @@ impl Family for Gemm {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Gemm>] = &[];
+pub static KERNELS: &[Kernel<Gemm>] = &[scalar::ROW];

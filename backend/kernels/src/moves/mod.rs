@@ -1,5 +1,7 @@
 //! Moving elements without arithmetic: copies between strides, and padding. Any element of 1, 2, 4 or 8 bytes.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
@@ -64,4 +66,4 @@ impl Family for Move {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Move>] = &[];
+pub static KERNELS: &[Kernel<Move>] = &[scalar::ROW];

@@ -1,5 +1,7 @@
 //! Layer, group, instance and RMS normalisation with scale, shift and activation.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::Act;
@@ -92,4 +94,4 @@ impl Family for Norm {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Norm>] = &[];
+pub static KERNELS: &[Kernel<Norm>] = &[scalar::ROW];

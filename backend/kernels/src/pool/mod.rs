@@ -1,5 +1,7 @@
 //! Max and average pooling, fixed windows and adaptive ones.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
@@ -84,4 +86,4 @@ impl Family for Pool {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Pool>] = &[];
+pub static KERNELS: &[Kernel<Pool>] = &[scalar::ROW];

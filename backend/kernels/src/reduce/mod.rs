@@ -1,5 +1,7 @@
 //! Sums, means, extremes and products over any set of dimensions.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
@@ -61,4 +63,4 @@ impl Family for Reduce {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Reduce>] = &[];
+pub static KERNELS: &[Kernel<Reduce>] = &[scalar::ROW];

@@ -1,5 +1,7 @@
 //! Nearest, bilinear and bicubic resampling of images, with PyTorch's coordinates.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
@@ -67,4 +69,4 @@ impl Family for Resize {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Resize>] = &[];
+pub static KERNELS: &[Kernel<Resize>] = &[scalar::ROW];

@@ -1,5 +1,7 @@
 //! Softmax and log-softmax along one dimension.
 
+mod scalar;
+
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_in_place, check_len};
@@ -46,4 +48,4 @@ impl Family for Softmax {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Softmax>] = &[];
+pub static KERNELS: &[Kernel<Softmax>] = &[scalar::ROW];
