@@ -5,8 +5,7 @@ Writes `squeezesam.FORM.pte` for each of
     tandem                 the module as it is
     xnnpack                the module as it is
     xnnpack_contiguous     with `.contiguous()` behind the up-block's permute
-    xnnpack_channels_last  the image in channels-last memory, which every activation inherits (XNNPACK takes weights
-                           in the default order only)
+    xnnpack_channels_last  with activations in channels-last memory from the first normalisation on
 """
 
 import argparse
@@ -25,9 +24,7 @@ from model import SIZE, SqueezeSam, squeezesam
 def form(name: str) -> tuple[SqueezeSam, torch.Tensor, Partitioner]:
     """Module, example image and partitioner of a form."""
     image = torch.randn(1, 5, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    model = squeezesam(contiguous=name == "xnnpack_contiguous")
-    if name == "xnnpack_channels_last":
-        image = image.to(memory_format=torch.channels_last)
+    model = squeezesam(contiguous=name == "xnnpack_contiguous", channels_last=name == "xnnpack_channels_last")
     return model, image, TandemPartitioner(verbose=True) if name == "tandem" else XnnpackPartitioner()
 
 

@@ -166,10 +166,14 @@ class TwoWayTransformer(nn.Module):
 
 
 class SqueezeSam(nn.Module):
-    """`[n, 5, 512, 512]` (normalised RGB, box mask, point mask) to masks `[n, 3, 256, 256]` and IoU `[n, 3]`."""
+    """`[n, 5, 512, 512]` (normalised RGB, box mask, point mask) to masks `[n, 3, 256, 256]` and IoU `[n, 3]`.
 
-    def __init__(self, contiguous: bool = False):
+    `contiguous` and `channels_last` change what memory looks like inside, not the answer.
+    """
+
+    def __init__(self, contiguous: bool = False, channels_last: bool = False):
         super().__init__()
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         widths = ENCODER_WIDTHS
         self.patch_embed = nn.Conv2d(5, widths[0], 2, stride=2)
         self.patch_norm = nn.GroupNorm(1, widths[0])
@@ -186,7 +190,8 @@ class SqueezeSam(nn.Module):
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """Maps of every resolution, largest first."""
-        maps = [self.stem(self.patch_norm(self.patch_embed(x)))]
+        x = self.patch_norm(self.patch_embed(x)).contiguous(memory_format=self.memory_format)
+        maps = [self.stem(x)]
         for down in self.downs:
             maps.append(down(maps[-1]))
         return maps
@@ -245,9 +250,9 @@ def macs(model: nn.Module, x: Tensor) -> int:
     return counter.get_total_flops() // 2
 
 
-def squeezesam(contiguous: bool = False, seed: int = 0) -> SqueezeSam:
+def squeezesam(contiguous: bool = False, channels_last: bool = False, seed: int = 0) -> SqueezeSam:
     """The model in eval mode with seeded random weights; its size is checked against the published one."""
-    model = SqueezeSam(contiguous).eval().requires_grad_(False)
+    model = SqueezeSam(contiguous, channels_last).eval().requires_grad_(False)
     randomise(model, seed)
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == PARAMETERS, f"{parameters} parameters, expected {PARAMETERS}"

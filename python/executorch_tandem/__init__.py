@@ -8,6 +8,8 @@ from .runtime import set_option
 
 __all__ = ["TandemBackend", "TandemPartitioner", "Unsupported", "can_run", "set_option", "version"]
 
+__version__ = "0.1.0"
+
 _runtime = _register()
 
 
@@ -18,8 +20,4 @@ def can_run() -> bool:
 
 def version() -> str:
     """Version of the runtime library, or of this package where there is none."""
-    if _runtime is not None:
-        return _runtime.tandem_version().decode()
-    from importlib import metadata
-
-    return metadata.version("executorch-tandem")
+    return __version__ if _runtime is None else _runtime.tandem_version().decode()

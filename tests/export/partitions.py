@@ -1,0 +1,145 @@
+"""Programs of which the host keeps a part."""
+
+import pytest
+import torch
+from executorch.exir import to_edge_transform_and_lower
+from executorch_tandem import TandemPartitioner
+from helpers import F32, Fn, error, export, run
+from torch import nn
+
+
+def check(module, inputs, delegates, host):
+    """`delegates` delegates, `host` ATen operators on the host, eager's answer."""
+    exported = export(module, inputs)
+    on_host = [name for name in exported.host_ops if "getitem" not in name]
+    assert (exported.delegates, len(on_host)) == (delegates, host), on_host
+    with torch.no_grad():
+        want = module(*inputs)
+    want = [want] if isinstance(want, torch.Tensor) else want
+    for got, expected in zip(run(exported.pte(), inputs), want, strict=True):
+        assert error(got, expected) <= F32
+    return exported
+
+
+def test_host_operator_between_delegates():
+    check(Fn(lambda x: x.neg().cumsum(0).exp()), [torch.rand(3, 4)], delegates=2, host=1)
+
+
+def test_weight_of_two_delegates_is_stored_once():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(256, 256)
+
+        def forward(self, x):
+            return self.linear(self.linear(x).cumsum(0))
+
+    exported = check(Net(), [torch.randn(2, 256)], delegates=2, host=1)
+    assert len(exported.pte()) < 1.3 * 4 * 256 * 256
+
+
+def test_computed_constant_of_two_delegates():
+    table = torch.rand(4)
+
+    def net(x):
+        scale = table * 2 + 1
+        return (x * scale).cumsum(0) * scale
+
+    # The host computes it: two casts of scalars, two operators; and the sum.
+    check(Fn(net), [torch.rand(3, 4)], delegates=2, host=5)
+
+
+def test_kept_operator_with_one_use_declined():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 6)
+
+        def forward(self, x, weight):
+            return nn.functional.linear(self.linear(x), weight)
+
+    check(Net(), [torch.randn(2, 6), torch.randn(3, 6)], delegates=1, host=0)
+
+
+def test_integers_stay_on_the_host():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.linear = nn.Embedding(10, 8), nn.Linear(8, 5)
+
+        def forward(self, tokens):
+            return self.linear(self.embedding(tokens))
+
+    check(Net(), [torch.tensor([[1, 2, 3]])], delegates=1, host=1)
+
+
+def test_views_alone_are_not_worth_a_delegate():
+    check(Fn(lambda x: x.cumsum(0).reshape(12).unsqueeze(0)), [torch.rand(3, 4)], delegates=0, host=3)
+
+
+def test_buffer_that_changes():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("total", torch.zeros(3))
+
+        def forward(self, x):
+            self.total.add_(x)
+            return self.total * 2
+
+    exported = export(Net(), [torch.ones(3)])
+    assert exported.delegates == 1
+    from executorch.exir import ExecutorchBackendConfig
+    from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
+    from executorch.runtime import Runtime
+
+    config = ExecutorchBackendConfig(passes=[InitializedMutableBufferPass(["total"])])
+    pte = exported.manager.to_executorch(config).buffer
+    method = Runtime.get().load_program(pte).load_method("forward")
+    assert [method.execute([torch.ones(3)])[0][0].item() for _ in range(3)] == [2, 4, 6]
+
+
+def test_unused_and_returned_inputs():
+    check(Fn(lambda x, y, z: (x.neg(), y)), [torch.rand(2), torch.rand(3), torch.rand(4)], delegates=1, host=0)
+
+
+def test_dynamic_shapes_stay_on_the_host():
+    module, x = Fn(lambda x: x.neg().exp()), torch.randn(4, 3)
+    exported = export(module, [x], dynamic_shapes=(({0: torch.export.Dim("n", max=8)},),))
+    assert exported.delegates == 0
+    for n in (2, 8):
+        x = torch.randn(n, 3)
+        assert error(run(exported.pte(), [x])[0], module(x)) <= F32
+
+
+def test_two_methods_share_weights():
+    linear = nn.Linear(256, 256)
+    programs = {
+        "once": torch.export.export(Fn(lambda x: linear(x)), (torch.randn(1, 256),)),
+        "twice": torch.export.export(Fn(lambda x: linear(linear(x))), (torch.randn(1, 256),)),
+    }
+    lowered = to_edge_transform_and_lower(programs, partitioner=[TandemPartitioner()])
+    pte = lowered.to_executorch().buffer
+    assert len(pte) < 1.3 * 4 * 256 * 256
+    from executorch.runtime import Runtime
+
+    program, x = Runtime.get().load_program(pte), torch.randn(1, 256)
+    for name, want in (("once", linear(x)), ("twice", linear(linear(x)))):
+        assert error(program.load_method(name).execute([x])[0], want.detach()) <= F32
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_strict_and_non_strict_export(strict):
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    program = torch.export.export(net, (torch.randn(1, 3, 6, 6),), strict=strict)
+    lowered = to_edge_transform_and_lower(program, partitioner=[TandemPartitioner()])
+    names = [op.name.decode() for m in _lowered(lowered) for op in m.ops]
+    assert names == ["0"], names
+
+
+def _lowered(manager):
+    from executorch.exir.backend.utils import get_delegates
+    from executorch_tandem.schema.blob import read_program
+
+    graph_module = manager.exported_program().graph_module
+    return [read_program(getattr(graph_module, n.name).processed_bytes) for n in get_delegates(graph_module.graph)]
