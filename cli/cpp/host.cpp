@@ -1,11 +1,16 @@
 #include "host.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <ctime>
+#include <iterator>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 
 #include <executorch/runtime/core/error.h>
+#include <executorch/runtime/platform/platform.h>
 
 #include "collector.h"
 #include "tandem-cli/src/bridge.rs.h"
@@ -29,10 +34,40 @@ using executorch::runtime::EventTracerDebugLogLevel;
 namespace tandem::cli {
 namespace {
 
-void check(Error error, const std::string& what) {
-  if (error != Error::Ok) {
-    throw std::runtime_error(what + ": " + executorch::runtime::to_string(error));
+// What ExecuTorch and its backends logged as errors and nobody has reported yet.
+struct Log {
+  std::mutex mutex;
+  std::vector<std::string> errors;
+};
+
+Log& log() {
+  static Log* const instance = new Log();
+  return *instance;
+}
+
+void emit(
+    et_timestamp_t, et_pal_log_level_t level, const char*, const char*, size_t, const char* message, size_t length) {
+  if (level == kFatal) {
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(length), message);
+  } else if (level == kError) {
+    const std::lock_guard<std::mutex> lock(log().mutex);
+    log().errors.emplace_back(message, length);
   }
+}
+
+[[maybe_unused]] const bool logging =
+    executorch::runtime::register_pal(executorch::runtime::PalImpl::create(&emit, __FILE__));
+
+void check(Error error, const std::string& what) {
+  if (error == Error::Ok) {
+    return;
+  }
+  std::string text = what + ": " + executorch::runtime::to_string(error);
+  const std::lock_guard<std::mutex> lock(log().mutex);
+  for (const std::string& line : std::exchange(log().errors, {})) {
+    text += "\n  " + line;
+  }
+  throw std::runtime_error(text);
 }
 
 template <typename T>

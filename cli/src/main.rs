@@ -54,7 +54,7 @@ pub enum Error {
     /// Events that make no profile.
     #[error("profile: {0}")]
     Profile(String),
-    /// ExecuTorch's answer; its log has more.
+    /// ExecuTorch's answer and what it logged on the way.
     #[error("{0}")]
     ExecuTorch(#[from] cxx::Exception),
 }
