@@ -9,4 +9,3 @@ find_program(CMAKE_C_COMPILER NAMES aarch64-linux-gnu-gcc aarch64-linux-gnu-gcc-
 find_program(CMAKE_CXX_COMPILER NAMES aarch64-linux-gnu-g++ aarch64-linux-gnu-g++-12 REQUIRED)
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(TANDEM_RUST_TARGET aarch64-unknown-linux-gnu CACHE STRING "Rust target triple")
-set(ENV{CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER} ${CMAKE_C_COMPILER})

@@ -1,7 +1,7 @@
 // Runs .pte files with Tandem from C++.
 //
 //   cpp_app model.pte [--repeat 3] [--threads 2] [--method forward] [--seed 1] [--input file.bin]...
-//           [--expect file.bin [--tolerance 1e-4]] [--rss]
+//           [--expect file.bin [--tolerance 1e-4]] [--rss] [--option algorithm=direct]...
 //   cpp_app a.pte b.pte            two programs in one process, in turn
 //   cpp_app a.pte [b.pte] --parallel [--methods m1,m2]   each on a thread of its own
 //   cpp_app a.pte --reload 50      loads, runs and unloads again and again
@@ -30,6 +30,7 @@ struct Options {
   std::vector<std::string> files;
   std::vector<std::string> inputs;
   std::vector<std::string> methods;
+  std::vector<std::string> backend;
   std::string expect;
   double tolerance = 1e-4;
   uint64_t seed = 1;
@@ -71,6 +72,8 @@ Options parse(int argc, char** argv) {
       options.seed = std::stoul(value());
     } else if (arg == "--input") {
       options.inputs.push_back(value());
+    } else if (arg == "--option") {
+      options.backend.push_back(value());
     } else if (arg == "--expect") {
       options.expect = value();
     } else if (arg == "--tolerance") {
@@ -188,7 +191,7 @@ void run_in_turn(const Options& options) {
   const uint64_t before = app::peak_resident_bytes();
   std::vector<std::unique_ptr<Model>> models;
   for (size_t i = 0; i < options.files.size(); ++i) {
-    models.push_back(std::make_unique<Model>(options.files[i], method_of(options, i)));
+    models.push_back(std::make_unique<Model>(options.files[i], method_of(options, i), options.backend));
     fill(*models.back(), options);
   }
   std::vector<std::vector<std::vector<uint8_t>>> first(models.size());
@@ -222,7 +225,7 @@ void run_in_parallel(const Options& options) {
   std::vector<std::unique_ptr<Model>> models;
   std::vector<std::vector<std::vector<uint8_t>>> alone;
   for (size_t i = 0; i < files.size(); ++i) {
-    models.push_back(std::make_unique<Model>(files[i], method_of(options, i)));
+    models.push_back(std::make_unique<Model>(files[i], method_of(options, i), options.backend));
     fill(*models[i], options);
     alone.push_back(repeat(*models[i], 1));
   }
@@ -254,7 +257,7 @@ void run_reloading(const Options& options) {
   std::vector<std::vector<uint8_t>> first;
   uint64_t early = 0;
   for (size_t i = 0; i < options.reload; ++i) {
-    Model model(options.files[0], method_of(options, 0));
+    Model model(options.files[0], method_of(options, 0), options.backend);
     fill(model, options);
     const auto answer = repeat(model, options.repeat);
     if (i == 0) {

@@ -1,5 +1,7 @@
 #include "model.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -17,6 +19,7 @@ ThreadPool* get_threadpool();
 
 using executorch::aten::ScalarType;
 using executorch::extension::Module;
+using executorch::runtime::BackendOption;
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
 
@@ -33,6 +36,29 @@ template <typename T>
 T check(executorch::runtime::Result<T> result, const std::string& what) {
   check(result.error(), what);
   return std::move(result.get());
+}
+
+// Numbers become int options, everything else text.
+std::vector<BackendOption> parse_options(const std::vector<std::string>& texts) {
+  std::vector<BackendOption> options;
+  for (const std::string& text : texts) {
+    const size_t at = text.find('=');
+    const std::string value = at == std::string::npos ? "" : text.substr(at + 1);
+    BackendOption option{};
+    std::array<char, executorch::runtime::kMaxOptionValueLength> chars{};
+    if (value.empty() || at >= sizeof(option.key) || value.size() >= chars.size()) {
+      throw Failure("option " + text + " is not key=value");
+    }
+    std::copy_n(text.begin(), at, option.key);
+    if (value.find_first_not_of("0123456789") == std::string::npos) {
+      option.value = std::stoi(value);
+    } else {
+      std::copy(value.begin(), value.end(), chars.begin());
+      option.value = chars;
+    }
+    options.push_back(option);
+  }
+  return options;
 }
 
 // SplitMix64.
@@ -62,9 +88,12 @@ void fill_values(ScalarType type, std::vector<uint8_t>& bytes, uint64_t seed) {
 
 }  // namespace
 
-Model::Model(const std::string& path, const std::string& method)
+Model::Model(const std::string& path, const std::string& method, const std::vector<std::string>& options)
     : name_(path), method_(method), module_(std::make_unique<Module>(path, Module::LoadMode::Mmap)) {
-  check(module_->load(), "loading " + path);
+  std::vector<BackendOption> parsed = parse_options(options);
+  executorch::runtime::LoadBackendOptionsMap map;
+  check(map.set_options("TandemBackend", {parsed.data(), parsed.size()}), "setting options");
+  check(module_->load(map), "loading " + path);
   if (method_.empty()) {
     const auto names = check(module_->method_names(), "reading the methods of " + path);
     method_ = names.count("forward") != 0 || names.empty() ? "forward" : *names.begin();

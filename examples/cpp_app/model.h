@@ -19,8 +19,9 @@ struct Failure : std::runtime_error {
 
 class Model {
  public:
-  // Maps a file and loads one of its methods: "" is "forward" or the only one.
-  explicit Model(const std::string& path, const std::string& method = "");
+  // Maps a file and loads one of its methods: "" is "forward" or the only one. `options` are Tandem's, "key=value" each.
+  explicit Model(
+      const std::string& path, const std::string& method = "", const std::vector<std::string>& options = {});
 
   // Fills all inputs: reproducible values in [-1, 1) for floats, 0 or 1 for the rest.
   void fill(uint64_t seed);

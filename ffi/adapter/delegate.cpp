@@ -14,6 +14,7 @@ using executorch::aten::Tensor;
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
 using executorch::runtime::EventTracer;
+using executorch::runtime::EventTracerProfilingLevel;
 using executorch::runtime::Span;
 
 namespace tandem {
@@ -135,6 +136,9 @@ Error Delegate::execute(EventTracer* tracer, Span<EValue*> args, size_t default_
   const Error converted = convert(args);
   if (converted != Error::Ok) {
     return converted;
+  }
+  if (tracer != nullptr && tracer->event_tracer_profiling_level() == EventTracerProfilingLevel::kProfileMethodOnly) {
+    tracer = nullptr;
   }
   const size_t chosen = threads_ != 0 ? threads_ : default_threads;
   return run(tracer, chosen != 0 ? chosen : host_threads());

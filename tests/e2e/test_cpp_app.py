@@ -73,6 +73,14 @@ def test_same_bits_at_every_thread_count(app, unet):
     assert runs[0] and runs[1:] == runs[:1] * 2
 
 
+def test_options_reach_the_engine(app, unet):
+    plain = checksums(done(app, unet.pte, "--option", "threads=2", "--option", "isa=scalar"))
+    assert plain == checksums(done(app, unet.pte, "--option", "isa=scalar", "--option", "algorithm=fast"))
+    for wrong in ("isa=sse9", "threads=many", "colour=red"):
+        ran = subprocess.run([app, unet.pte, "--option", wrong], capture_output=True, text=True, check=False)
+        assert ran.returncode == 1 and "Error::InvalidArgument" in ran.stderr, ran.stderr
+
+
 def test_two_programs_at_once(app, unet, tmp_path):
     copy = tmp_path / "copy.pte"
     copy.write_bytes(unet.pte.read_bytes())
