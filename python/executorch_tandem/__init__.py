@@ -3,10 +3,20 @@
 from .backend import TandemBackend
 from .call import Unsupported
 from .partitioner import TandemPartitioner
+from .report import Delegate
+from .report import delegates as _delegates
 from .runtime import register as _register
 from .runtime import set_option
 
-__all__ = ["TandemBackend", "TandemPartitioner", "Unsupported", "can_run", "set_option", "version"]
+__all__ = [
+    "TandemBackend",
+    "TandemPartitioner",
+    "Unsupported",
+    "can_run",
+    "delegates",
+    "set_option",
+    "version",
+]
 
 __version__ = "0.1.0"
 
@@ -16,6 +26,11 @@ _runtime = _register()
 def can_run() -> bool:
     """Whether the runtime library is there; without it programs can be exported only."""
     return _runtime is not None
+
+
+def delegates() -> list[Delegate]:
+    """Plans of the delegates that loaded methods hold, oldest first."""
+    return [] if _runtime is None else _delegates(_runtime)
 
 
 def version() -> str:

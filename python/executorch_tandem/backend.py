@@ -1,5 +1,6 @@
 """Lowers a delegated region to Tandem's Program."""
 
+import logging
 from typing import final
 
 from executorch.exir._serialize._named_data_store import NamedDataStore
@@ -13,6 +14,8 @@ from .lower import lower
 from .schema.blob import read_program
 
 ALIGNMENT = 64
+
+logger = logging.getLogger(__name__)
 
 
 @final
@@ -31,6 +34,7 @@ class TandemBackend(BackendDetails):
         """The Program as payload, packed constants as named data, and which nodes each of its ops came from."""
         subgraph = Builder(edge_program).build()
         lowered = lower(subgraph.blob, subgraph.constants)
+        logger.debug("%s", lowered.dump)
         store = NamedDataStore()
         for key, data in lowered.entries.items():
             store.add_named_data(key, data, alignment=ALIGNMENT)

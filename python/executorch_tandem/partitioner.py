@@ -7,6 +7,7 @@ from collections import Counter
 import torch
 from executorch.exir.backend.partitioner import DelegationSpec, Partitioner, PartitionResult
 from executorch.exir.backend.utils import tag_constant_data
+from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from torch import fx
 from torch.export import ExportedProgram
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner, Partition
@@ -16,6 +17,8 @@ from . import ops
 from .backend import TandemBackend
 from .builder import Builder
 from .call import aten
+
+_DELEGATE = torch.ops.higher_order.executorch_call_delegate
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +40,11 @@ class TandemPartitioner(Partitioner):
         """Operators of which Tandem takes every use in the program.
 
         No per-node filter is given: with one, the exporter replaces kept operators by stand-ins whose outputs lose
-        their strides. Asked about a lowered program, only operators that were delegated by then count.
+        their strides. The exporter asks about the edge program as well, and takes any of the answer it finds there for
+        an error; what is left by then is the host's.
         """
+        if any(isinstance(node.target, EdgeOpOverload) or node.target is _DELEGATE for node in ep.graph.nodes):
+            return [], None
         if self._kept is None or self._kept[0] is not ep:
             builder = Builder(ep)
             candidates = [node for node in ep.graph.nodes if node.target in ops.KEPT]

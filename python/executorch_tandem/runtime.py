@@ -25,6 +25,8 @@ def register() -> ctypes.CDLL | None:
         return None
     runtime = ctypes.CDLL(str(path))
     runtime.tandem_version.restype = ctypes.c_char_p
+    runtime.tandem_last_error.restype = ctypes.c_char_p
+    runtime.tandem_list_delegates.restype = ctypes.c_size_t
     status = runtime.tandem_register()
     if status != 0 or BACKEND not in portable_lib._get_registered_backend_names():
         raise ImportError(f"{path} did not register {BACKEND}: ExecuTorch error {status:#x}")

@@ -61,6 +61,13 @@ def test_kept_operator_with_one_use_declined():
     check(Net(), [torch.randn(2, 6), torch.randn(3, 6)], delegates=1, host=0)
 
 
+def test_kept_operator_that_nothing_decomposes():
+    x = torch.randn(1, 4, 3, 3)
+    exported = export(Fn(lambda x: nn.functional.gelu(x.double()).float().neg()), [x])
+    assert any("gelu" in name for name in exported.host_ops)
+    assert error(run(exported.pte(), [x])[0], -nn.functional.gelu(x)) <= F32
+
+
 def test_integers_stay_on_the_host():
     class Net(nn.Module):
         def __init__(self):

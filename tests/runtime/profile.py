@@ -1,0 +1,70 @@
+"""Profiles: ExecuTorch's Inspector and Tandem's own report show the same operators."""
+
+import executorch_tandem
+import pytest
+import torch
+from executorch.devtools import Inspector
+from executorch.runtime import Runtime
+from helpers import export
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.pool = nn.MaxPool2d(2)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(self.pool(self.stem(x)).mean((2, 3))).softmax(-1)
+
+
+@pytest.fixture(scope="module")
+def exported():
+    return export(Net(), [torch.randn(1, 3, 8, 8)])
+
+
+def names(exported):
+    return [op.name.decode() for op in exported.programs[0].ops]
+
+
+def test_names_are_the_models(exported):
+    assert {"stem.0", "pool", "head"} <= set(names(exported))
+
+
+def test_report_has_a_step_for_each_op(exported):
+    method = Runtime.get().load_program(exported.pte()).load_method("forward")
+    method.execute([torch.randn(1, 3, 8, 8)])
+    delegate = executorch_tandem.delegates()[-1]
+    assert (delegate.method, delegate.executions) == ("forward", 1)
+    steps = {step.name: step for step in delegate.steps}
+    assert steps["stem.0"].category == "Convolution" and steps["stem.0"].kernel
+    assert steps["stem.0"].flops == 2 * 8 * 8 * 8 * 27
+    assert steps["head"].category == "GEMM"
+    # The folded normalisation and the activation belong to the convolution's step.
+    assert len(steps["stem.0"].debug_handles) == 3
+    assert delegate.arena_bytes >= delegate.live_bytes > 0 and delegate.weight_bytes > 0
+
+
+def test_a_method_gone_is_no_longer_listed(exported):
+    before = len(executorch_tandem.delegates())
+    method = Runtime.get().load_program(exported.pte()).load_method("forward")
+    assert len(executorch_tandem.delegates()) == before + 1
+    del method
+    assert len(executorch_tandem.delegates()) == before
+
+
+def test_inspector_shows_each_op_by_name(exported, tmp_path):
+    pte = tmp_path / "net.pte"
+    pte.write_bytes(exported.pte())
+    program = Runtime.get().load_program(pte, enable_etdump=True, debug_buffer_size=1 << 20)
+    method = program.load_method("forward")
+    for _ in range(3):
+        method.execute([torch.randn(1, 3, 8, 8)])
+    program.write_etdump_result_to_file(tmp_path / "etdump", tmp_path / "debug")
+    inspector = Inspector(etdump_path=str(tmp_path / "etdump"))
+    events = {e.name: e for block in inspector.event_blocks for e in block.events if e.is_delegated_op}
+    assert set(names(exported)) <= set(events)
+    assert events["stem.0"].delegate_backend_name == "TandemBackend"
+    assert len(events["stem.0"].perf_data.raw) == 3 and min(events["stem.0"].perf_data.raw) >= 0
