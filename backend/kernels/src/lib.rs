@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod moves;
 pub mod norm;
 pub mod panels;
+pub mod peak;
 pub mod pool;
 pub mod reduce;
 pub mod resize;

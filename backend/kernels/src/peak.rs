@@ -1,0 +1,103 @@
+//! What one thread of this machine can reach: register-only multiply-adds, measured.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use tandem_base::Isa;
+
+/// Independent sums in flight: more than latency times throughput of any core, and few enough for 16 registers.
+const CHAINS: usize = 12;
+/// Multiply-adds of each chain in a burst, some tens of µs.
+const STEPS: usize = 8192;
+/// The best burst of this long counts: neighbours only slow a burst down.
+const BUDGET: Duration = Duration::from_millis(20);
+
+/// GFLOP/s of f32 multiply-adds (2 each) with the widest vectors of `isa`, the best of many short bursts. Takes 20 ms.
+///
+/// # Panics
+/// If this CPU lacks `isa`.
+pub fn fma_gflops(isa: Isa) -> f64 {
+    assert!(Isa::detect().has(isa), "this CPU lacks {isa}");
+    #[cfg(target_arch = "x86_64")]
+    {
+        if isa.has(Isa::AVX512) {
+            // SAFETY: the CPU has what `isa` names.
+            return best(16, || unsafe { x86::avx512() });
+        }
+        if isa.has(Isa::AVX2) {
+            // SAFETY: the CPU has what `isa` names.
+            return best(8, || unsafe { x86::avx2() });
+        }
+    }
+    best(4, plain)
+}
+
+fn best(lanes: usize, burst: impl Fn() -> f32) -> f64 {
+    let flops = (2 * CHAINS * STEPS * lanes) as f64;
+    let begin = Instant::now();
+    let mut least = f64::INFINITY;
+    while begin.elapsed() < BUDGET {
+        let start = Instant::now();
+        black_box(burst());
+        least = least.min(start.elapsed().as_secs_f64());
+    }
+    flops / least * 1e-9
+}
+
+/// Four lanes of whatever the target's baseline has.
+fn plain() -> f32 {
+    let (factor, addend) = (black_box(0.999f32), black_box(1e-3f32));
+    let mut sums = [[1.0f32; 4]; CHAINS];
+    for _ in 0..STEPS {
+        for lane in sums.as_flattened_mut() {
+            *lane = *lane * factor + addend;
+        }
+    }
+    sums.as_flattened().iter().sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+    use std::hint::black_box;
+
+    use super::{CHAINS, STEPS};
+
+    #[target_feature(enable = "avx512f")]
+    pub fn avx512() -> f32 {
+        let (factor, addend) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(1e-3)));
+        let mut sums = [_mm512_set1_ps(1.0); CHAINS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, factor, addend);
+            }
+        }
+        sums.iter().map(|sum| _mm512_reduce_add_ps(*sum)).sum()
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn avx2() -> f32 {
+        let (factor, addend) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(1e-3)));
+        let mut sums = [_mm256_set1_ps(1.0); CHAINS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, addend);
+            }
+        }
+        sums.iter().map(|sum| _mm_cvtss_f32(_mm256_castps256_ps128(*sum))).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wider_vectors_are_not_slower() {
+        let isa = Isa::detect();
+        let scalar = fma_gflops(Isa::SCALAR);
+        let widest = fma_gflops(isa);
+        println!("{isa}: {widest:.1} GFLOP/s, plain {scalar:.1}");
+        assert!(scalar > 0.1 && widest >= 0.8 * scalar && widest < 10_000.0);
+    }
+}
