@@ -24,7 +24,7 @@ impl Machine {
             cpu: cpu_name(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             isa: isa.to_string(),
-            peak_gflops: None,
+            peak_gflops: Some(tandem_kernels::peak::fma_gflops(isa)),
         }
     }
 }
