@@ -13,7 +13,7 @@ pub struct Machine {
     /// Instruction sets found.
     pub isa: String,
     /// Multiply-adds of one thread, measured now, in GFLOP/s.
-    pub peak_gflops: Option<f64>,
+    pub peak_gflops: f64,
 }
 
 impl Machine {
@@ -24,7 +24,7 @@ impl Machine {
             cpu: cpu_name(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             isa: isa.to_string(),
-            peak_gflops: Some(tandem_kernels::peak::fma_gflops(isa)),
+            peak_gflops: tandem_kernels::peak::fma_gflops(isa),
         }
     }
 }

@@ -21,7 +21,7 @@ mod tests {
     fn pages_hold_their_data_and_fetch_nothing() {
         let row = Row { name: "</script><b>".to_owned(), ..Row::default() };
         let machine =
-            Machine { cpu: "a cpu".to_owned(), cores: 2, isa: "avx2".to_owned(), peak_gflops: Some(100.0) };
+            Machine { cpu: "a cpu".to_owned(), cores: 2, isa: "avx2".to_owned(), peak_gflops: 100.0 };
         let profile = Profile { name: "net.tandem".to_owned(), rows: vec![row], ..Profile::default() };
         let text = page(&Document { machine, threads: 1, models: vec![profile] });
         assert!(text.contains("net.tandem") && text.contains("a cpu"));

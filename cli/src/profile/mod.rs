@@ -98,7 +98,7 @@ fn profile(file: &Path, options: &Options, machine: &Machine) -> Result<Profile,
         progress.step();
     }
     drop(progress);
-    let peak = machine.peak_gflops.map(|peak| peak * options.threads.clamp(1, machine.cores) as f64);
+    let peak = machine.peak_gflops * options.threads.clamp(1, machine.cores) as f64;
     let rows = report::rows(&executions, &shapes, &steps_of(&shapes), peak)?;
     Ok(Profile {
         file: file.display().to_string(),

@@ -123,7 +123,7 @@ pub fn rows(
     executions: &[Execution],
     shapes: &Execution,
     steps: &HashMap<usize, Vec<Step>>,
-    peak_gflops: Option<f64>,
+    peak_gflops: f64,
 ) -> Result<Vec<Row>, Error> {
     let first = executions.first().ok_or_else(|| Error::Profile("nothing was executed".to_owned()))?;
     let same = |e: &Execution| {
@@ -145,7 +145,7 @@ pub fn rows(
         if let Some(flops) = row.flops.filter(|f| *f > 0.0 && row.ms > 0.0) {
             let gflops = flops / row.ms * 1e-6;
             row.gflops = Some(gflops);
-            row.peak_share = peak_gflops.map(|peak| gflops / peak);
+            row.peak_share = Some(gflops / peak_gflops);
         }
         rows.push(row);
     }
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn rows_are_medians_with_what_steps_say() {
         let executions = [execution(1000), execution(3000), execution(2000)];
-        let rows = rows(&executions, &executions[0], &steps(), Some(10.0)).unwrap();
+        let rows = rows(&executions, &executions[0], &steps(), 10.0).unwrap();
         let names: Vec<&str> = rows.iter().map(|r| r.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "delegate call", "permute_copy.out"]);
         assert_eq!(rows[0].category, Some(Category::Convolution));
@@ -293,7 +293,7 @@ mod tests {
     fn different_operators_are_an_error() {
         let mut other = execution(1);
         other.intervals[0].name = "c".to_owned();
-        assert!(rows(&[execution(1), other], &execution(1), &steps(), None).is_err());
-        assert!(rows(&[], &execution(1), &steps(), None).is_err());
+        assert!(rows(&[execution(1), other], &execution(1), &steps(), 10.0).is_err());
+        assert!(rows(&[], &execution(1), &steps(), 10.0).is_err());
     }
 }
