@@ -8,6 +8,8 @@ use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
 
+mod winograd;
+
 /// The family.
 pub struct Conv;
 
@@ -117,4 +119,10 @@ impl Family for Conv {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Conv>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Conv>] = &[
+    scalar::ROW,
+    #[cfg(target_arch = "x86_64")]
+    winograd::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    winograd::AVX2,
+];

@@ -1,0 +1,149 @@
+//! Winograd rows against the fastest direct row and the FMA peak, in one run: least time of many, taken in turn.
+//!
+//! `cargo bench -p tandem-kernels --bench winograd -- [part of a case's name]`
+
+use std::time::{Duration, Instant};
+
+use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
+use tandem_kernels::conv::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
+use tandem_kernels::peak::fma_gflops;
+use tandem_kernels::{Act, Epilogue, EpilogueArgs, Family, Kernel, Rates, panels};
+
+/// Source segments, plane, output channels.
+type Case = (&'static [usize], usize, usize);
+
+const CASES: &[Case] = &[
+    (&[64], 256, 64),
+    (&[64, 64], 256, 64),
+    (&[64], 128, 128),
+    (&[128], 128, 128),
+    (&[128, 64], 128, 128),
+    (&[128], 64, 128),
+    (&[128, 64], 64, 128),
+    (&[128], 32, 128),
+    (&[128, 64], 32, 128),
+    (&[128], 16, 164),
+    (&[164], 16, 164),
+    (&[82, 128], 16, 128),
+    (&[82, 210], 16, 164),
+    (&[256], 8, 256),
+    (&[256], 4, 256),
+    (&[256], 2, 256),
+    (&[64], 56, 64),
+    (&[128], 28, 128),
+    (&[256], 14, 256),
+    (&[512], 7, 512),
+];
+
+fn problem((segments, size, columns): Case) -> Problem {
+    let image = |c| Strided::with_order(&[1, c, size, size], &[0, 2, 3, 1]);
+    Problem {
+        src: segments.iter().map(|&c| image(c)).collect(),
+        dst: image(columns),
+        kernel: [3, 3],
+        stride: [1, 1],
+        padding: [1; 4],
+        dilation: [1, 1],
+        groups: 1,
+        shuffle: 1,
+        epilogue: Epilogue { bias: true, act: Act::Relu, ..Epilogue::default() },
+        fast_math: true,
+    }
+}
+
+fn whole(buf: &mut AlignedBuf) -> SpanMut<'_, f32> {
+    let len = buf.len();
+    buf.lease().span_mut(0..len).expect("a line's alignment is enough for f32")
+}
+
+/// Operands of a problem and the memory of every row.
+struct Bench {
+    problem: Problem,
+    src: Vec<AlignedBuf>,
+    weight: AlignedBuf,
+    bias: AlignedBuf,
+    dst: AlignedBuf,
+    shared: AlignedBuf,
+    scratch: AlignedBuf,
+}
+
+impl Bench {
+    fn new(problem: Problem) -> Self {
+        let floats = |n: usize| {
+            let mut buf = AlignedBuf::zeroed(n * 4);
+            for (i, v) in buf.bytes_mut().chunks_exact_mut(4).enumerate() {
+                v.copy_from_slice(&((i * 37 % 101) as f32 / 101.0 - 0.5).to_le_bytes());
+            }
+            buf
+        };
+        let want = KERNELS
+            .iter()
+            .filter(|row| (row.supports)(&problem).is_ok())
+            .map(|row| (row.workspace)(&problem));
+        let most = want.fold([0; 2], |m, w| [m[0].max(w.shared), m[1].max(w.per_worker)]);
+        Self {
+            src: problem.src.iter().map(|s| floats(s.extent())).collect(),
+            weight: floats(problem.k() * problem.padded_columns()),
+            bias: floats(panels::padded(problem.dst.size(1))),
+            dst: floats(problem.dst.extent()),
+            shared: AlignedBuf::zeroed(most[0]),
+            scratch: AlignedBuf::zeroed(most[1]),
+            problem,
+        }
+    }
+
+    /// Time of one execute on this thread.
+    fn time(&mut self, row: &'static Kernel<Conv>) -> Duration {
+        let mut src = [Span::empty(); MAX_SEGMENTS];
+        for (span, buf) in src.iter_mut().zip(&mut self.src) {
+            *span = whole(buf).as_span();
+        }
+        let epilogue = EpilogueArgs { bias: whole(&mut self.bias).as_span(), ..EpilogueArgs::none() };
+        let (weight, dst) = (whole(&mut self.weight).as_span(), whole(&mut self.dst));
+        let args = Args { src, weight, epilogue, dst };
+        let start = Instant::now();
+        let task = row.bind(&self.problem, args, SpanMut::from(self.shared.bytes_mut())).expect("fits");
+        for phase in 0..task.phases() {
+            let scratch = SpanMut::from(self.scratch.bytes_mut());
+            // SAFETY: each tile runs once, phases in order, on memory that outlives the call.
+            unsafe { task.run(phase, 0..task.tiles(phase), scratch) }
+        }
+        start.elapsed()
+    }
+}
+
+fn main() {
+    let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
+    let isa = Isa::detect();
+    let rows: Vec<_> = KERNELS.iter().filter(|row| isa.has(row.isa) && row.isa != Isa::SCALAR).collect();
+    println!("direct-equivalent GFLOP/s; share is of the FMA peak of the row's vectors");
+    for &case in CASES {
+        let name = format!("{:?}->{} @{}", case.0, case.2, case.1);
+        if !name.contains(&wanted) {
+            continue;
+        }
+        let mut bench = Bench::new(problem(case));
+        let flops = Conv::cost(&bench.problem).flops;
+        let rows: Vec<_> = rows.iter().filter(|row| (row.supports)(&bench.problem).is_ok()).collect();
+        let mut best = vec![f64::INFINITY; rows.len()];
+        let end = Instant::now() + Duration::from_millis(1500);
+        while Instant::now() < end {
+            for (row, best) in rows.iter().zip(&mut best) {
+                *best = best.min(bench.time(row).as_nanos() as f64);
+            }
+        }
+        println!("{name}");
+        for (row, ns) in rows.iter().zip(best) {
+            let peak = fma_gflops(row.isa);
+            let rate = flops / ns;
+            let predicted = (row.ns)(&bench.problem, &Rates { fma_gflops: peak, ..Rates::default() });
+            println!(
+                "  {:28} {:8.3} ms  {rate:6.1} GFLOP/s  {:5.1} % of {peak:.0}  predicted {:8.3} ms",
+                row.name,
+                ns / 1e6,
+                100.0 * rate / peak,
+                predicted / 1e6,
+            );
+        }
+    }
+}

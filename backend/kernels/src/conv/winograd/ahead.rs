@@ -1,0 +1,127 @@
+//! What the products of one group ask into L2: their own destination and the sources of the next group.
+
+use std::ops::Range;
+
+use super::plan::{BLOCK, Plan, TILE};
+
+/// Most runs of cache lines asked for during one product.
+const RUNS: usize = 16;
+
+/// An image of which tiles touch rows of four pixels.
+#[derive(Clone, Copy)]
+pub(super) struct Stream {
+    pub ptr: *const f32,
+    /// Strides of batch, row and pixel, in elements.
+    pub strides: [usize; 3],
+    /// Channels wanted, from `ptr` on.
+    pub channels: usize,
+    /// Rows of a tile.
+    pub rows: usize,
+    /// Rows of the image.
+    pub height: usize,
+    /// Rows and pixels from the first output of a tile back to the first pixel wanted.
+    pub back: [usize; 2],
+}
+
+/// Walks over a stream's rows of four pixels, tile by tile, evenly over a number of steps.
+pub(super) struct Cursor {
+    stream: Stream,
+    grid: [usize; 3],
+    /// Batch, row and column of the current tile's first output.
+    origin: [usize; 3],
+    /// Row of the current tile.
+    row: usize,
+    /// Rows to walk in all, the steps to do it in, and what is owed of `steps` rows.
+    rows: usize,
+    steps: usize,
+    owed: usize,
+}
+
+impl Cursor {
+    /// Over part `part` of `parts` of a run of tiles, in `steps` steps.
+    pub fn new(
+        stream: Stream,
+        plan: &Plan,
+        tiles: &Range<usize>,
+        [part, parts]: [usize; 2],
+        steps: usize,
+    ) -> Self {
+        let all = tiles.len() * stream.rows;
+        let (start, end) = (part * all / parts, (part + 1) * all / parts);
+        let origin = plan.origin(tiles.start + start / stream.rows);
+        let row = start % stream.rows;
+        Self { stream, grid: plan.grid, origin, row, rows: end - start, steps, owed: 0 }
+    }
+
+    /// Lists the lines of one step, as far as there is room.
+    pub fn step(&mut self, list: &mut List) {
+        self.owed += self.rows;
+        while self.owed >= self.steps {
+            self.owed -= self.steps;
+            let (s, [batch, y, x]) = (&self.stream, self.origin);
+            let y = (y + self.row).saturating_sub(s.back[0]).min(s.height.saturating_sub(1));
+            let x = x.saturating_sub(s.back[1]);
+            let first = batch * s.strides[0] + y * s.strides[1] + x * s.strides[2];
+            list.push(s.ptr.wrapping_add(first), s.channels, s.strides[2]);
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
+        self.row += 1;
+        if self.row < self.stream.rows {
+            return;
+        }
+        self.row = 0;
+        let [batch, y, x] = &mut self.origin;
+        *x += TILE;
+        if *x >= self.grid[2] * TILE {
+            (*x, *y) = (0, *y + TILE);
+            if *y >= self.grid[1] * TILE {
+                (*y, *batch) = (0, *batch + 1);
+            }
+        }
+    }
+}
+
+/// Neighbouring cache lines.
+#[derive(Clone, Copy)]
+pub(super) struct Lines {
+    pub first: *const f32,
+    pub count: usize,
+}
+
+/// A short list of lines.
+pub(super) struct List {
+    runs: [Lines; RUNS],
+    len: usize,
+}
+
+impl List {
+    pub fn new() -> Self {
+        Self { runs: [Lines { first: std::ptr::null(), count: 0 }; RUNS], len: 0 }
+    }
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+    pub fn as_slice(&self) -> &[Lines] {
+        &self.runs[..self.len]
+    }
+    /// The lines of `channels` channels of four pixels.
+    #[inline]
+    fn push(&mut self, first: *const f32, channels: usize, pixel: usize) {
+        if pixel == channels {
+            return self.push_run(first, TILE * channels);
+        }
+        for x in 0..TILE {
+            self.push_run(first.wrapping_add(x * pixel), channels);
+        }
+    }
+    #[inline]
+    fn push_run(&mut self, first: *const f32, elements: usize) {
+        if let Some(run) = self.runs.get_mut(self.len) {
+            *run = Lines { first, count: elements.div_ceil(BLOCK) };
+            self.len += 1;
+        }
+    }
+}

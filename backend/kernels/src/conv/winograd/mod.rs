@@ -1,0 +1,74 @@
+//! Winograd F(4×4, 3×3): 3x3 convolutions of stride 1 with 36 multiplications where the direct sum takes 144.
+//!
+//! A tile of 4 x 4 outputs reads a patch of 6 x 6 inputs. Patches and filters are transformed, multiplied channel by
+//! channel in 36 matrix products (one a frequency), and transformed back. Filters come straight from the panels of the
+//! file and are transformed per execute.
+//!
+//! Rounding: errors are some 1e-6 to 1e-5 of the output's range, growing with the square root of the channels. An
+//! input that is not finite reaches every output of each tile whose patch holds it, not only those within a pixel of
+//! it; a filter that is not finite every pixel of its column, as in the direct sum.
+
+mod ahead;
+mod lanes;
+mod plan;
+mod product;
+mod run;
+#[cfg(test)]
+mod tests;
+mod transform;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{AVX2, AVX512};
+
+use plan::{BLOCK, FREQUENCIES, Order, Plan};
+
+use super::{Conv, Problem};
+use crate::kernel::{Family, Rates, Refusal};
+use crate::panels;
+
+fn supports(p: &Problem) -> Result<(), Refusal> {
+    let channels_inner = |shape: &tandem_base::Strided| shape.stride(1) == 1 || shape.size(1) == 1;
+    let residual_inner = p.epilogue.residual.is_none_or(|r| channels_inner(&r));
+    let refusals = [
+        (
+            p.kernel != [3, 3] || p.stride != [1, 1] || p.dilation != [1, 1],
+            "not 3x3 of stride and dilation 1",
+        ),
+        (p.groups != 1, "groups"),
+        (p.shuffle != 1, "pixel shuffle"),
+        (!p.fast_math, "fast_math is off"),
+        (p.padding.iter().any(|&side| side > 2), "padding above 2"),
+        (!p.src.iter().all(channels_inner), "source channels are not inner"),
+        (!channels_inner(&p.dst), "destination channels are not inner"),
+        (!residual_inner, "residual channels are not inner"),
+        (
+            ![p.epilogue.act, p.epilogue.act2].into_iter().all(transform::in_registers),
+            "activation not done in registers",
+        ),
+    ];
+    refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
+}
+
+/// Products at the multiply-add rate or at the rate filters come out of L2, transforms at the vector rate (constants
+/// measured on one AVX-512 core, in elements of element-wise work), and half the time operands take out of memory: the
+/// rest hides behind the products.
+fn ns(p: &Problem, rates: &Rates, width: usize) -> f64 {
+    const SHARE: f64 = 0.95;
+    const INPUT: f64 = 400.0;
+    const FILTER: f64 = 230.0;
+    const OUTPUT: f64 = 380.0;
+    let plan = Plan::new(p, width);
+    let (tiles, rows) = (plan.tiles() as f64, plan.channels() as f64);
+    let (blocks, columns) = (plan.blocks() as f64, panels::padded(plan.columns) as f64 / BLOCK as f64);
+    let filters = FREQUENCIES as f64 * rows * columns * BLOCK as f64;
+    let transforms = match plan.order {
+        Order::FiltersFirst => 1.0,
+        Order::TilesFirst => plan.groups() as f64,
+    };
+    let products = 2.0 * tiles * filters / (SHARE * rates.fma_gflops);
+    let reads = 4.0 * filters * plan.groups() as f64 / rates.l2_gbs;
+    let vectors = tiles * (blocks * INPUT + columns * OUTPUT) + transforms * rows * columns * FILTER;
+    products.max(reads) + vectors / rates.vector_gelems + 0.5 * Conv::cost(p).bytes / rates.dram_gbs
+}

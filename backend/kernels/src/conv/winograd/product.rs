@@ -1,0 +1,99 @@
+//! The 36 products: for each frequency, tiles x channels times channels x columns.
+
+use super::ahead::Lines;
+use super::lanes::Lanes;
+use super::plan::{BLOCK, Run};
+
+/// Rows of tiles times the columns of a panel, over the channels of a chunk.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// Inputs `[block][tile][16]`, at the first block and tile.
+    pub lhs: *const f32,
+    /// Distance between blocks.
+    pub step: usize,
+    /// Filters `[channel][width]`.
+    pub rhs: *const f32,
+    /// Products `[tile][width]`.
+    pub dst: *mut f32,
+    /// Channel blocks of each segment.
+    pub runs: &'a [Run],
+    /// Lines to ask into L2 meanwhile, one every second channel.
+    pub ahead: &'a [Lines],
+    /// Whether dst holds the sum over earlier chunks.
+    pub accumulate: bool,
+}
+
+/// `ROWS` tiles times `COLUMNS` vectors, sums in registers, k in order.
+#[inline(always)]
+pub(super) unsafe fn multiply<V: Lanes, const ROWS: usize, const COLUMNS: usize>(p: &Product<'_>) {
+    // SAFETY: the caller answers for every address the description reaches and has the instruction set enabled.
+    unsafe {
+        let width = COLUMNS * V::N;
+        let mut sums = [[V::splat(0.0); COLUMNS]; ROWS];
+        if p.accumulate {
+            for (r, row) in sums.iter_mut().enumerate() {
+                for (c, sum) in row.iter_mut().enumerate() {
+                    *sum = V::load(p.dst.add(r * width + c * V::N));
+                }
+            }
+        }
+        let (mut lhs, mut rhs) = (p.lhs, p.rhs);
+        let mut later = p.ahead.iter();
+        let mut ahead = Lines { first: p.rhs, count: 0 };
+        for run in p.runs {
+            for _ in 0..run.full {
+                for k in (0..BLOCK).step_by(4) {
+                    if ahead.count == 0
+                        && let Some(&lines) = later.next()
+                    {
+                        ahead = lines;
+                    }
+                    if ahead.count > 0 {
+                        V::prefetch(ahead.first);
+                        V::prefetch(ahead.first.wrapping_add(BLOCK));
+                        ahead.first = ahead.first.wrapping_add(2 * BLOCK);
+                        ahead.count = ahead.count.saturating_sub(2);
+                    }
+                    for k in k..k + 4 {
+                        step::<V, ROWS, COLUMNS>(&mut sums, lhs.add(k), rhs.add(k * width));
+                    }
+                }
+                lhs = lhs.add(p.step);
+                rhs = rhs.add(BLOCK * width);
+            }
+            if run.tail > 0 {
+                for k in 0..run.tail {
+                    step::<V, ROWS, COLUMNS>(&mut sums, lhs.add(k), rhs.add(k * width));
+                }
+                lhs = lhs.add(p.step);
+                rhs = rhs.add(run.tail * width);
+            }
+        }
+        for (r, row) in sums.iter().enumerate() {
+            for (c, sum) in row.iter().enumerate() {
+                sum.store(p.dst.add(r * width + c * V::N));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn step<V: Lanes, const ROWS: usize, const COLUMNS: usize>(
+    sums: &mut [[V; COLUMNS]; ROWS],
+    lhs: *const f32,
+    rhs: *const f32,
+) {
+    // SAFETY: as for `multiply`.
+    unsafe {
+        let mut columns = [V::splat(0.0); COLUMNS];
+        for (c, column) in columns.iter_mut().enumerate() {
+            *column = V::load(rhs.add(c * V::N));
+        }
+        for (r, row) in sums.iter_mut().enumerate() {
+            let x = V::splat(*lhs.add(r * BLOCK));
+            for (sum, column) in row.iter_mut().zip(columns) {
+                *sum = x.mul_add(column, *sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The driver: which tile of which phase transforms, multiplies and stores what.
+
+use std::ops::Range;
+
+use tandem_base::SpanMut;
+
+use super::ahead::{Cursor, List, Stream};
+use super::plan::{BLOCK, FREQUENCIES, Order, PATCH, Plan, TILE};
+use super::product::Product;
+use super::transform::{Filters, Image, Output, Patch};
+use crate::conv::{Args, MAX_SEGMENTS, Problem};
+use crate::panels;
+
+/// The inner loops of one instruction set.
+pub(super) trait Engine {
+    /// Columns of a full panel of transformed filters.
+    const WIDTH: usize;
+    /// Most tiles a product takes.
+    const ROWS: usize;
+    unsafe fn input(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize);
+    unsafe fn gather(patch: Patch, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32);
+    unsafe fn filter(filters: Filters);
+    /// The product for `rows` of 1 to `ROWS` tiles and `width` of 16 or `WIDTH` columns.
+    unsafe fn multiply(product: &Product<'_>, rows: usize, width: usize);
+    unsafe fn output(output: &Output);
+}
+
+/// Runs tiles of a phase; the contract is [`crate::kernel::RunFn`]'s.
+pub(super) unsafe fn run<E: Engine>(
+    problem: &Problem,
+    args: &Args<'_>,
+    phase: usize,
+    tiles: Range<usize>,
+    shared: SpanMut<'_, u8>,
+    scratch: SpanMut<'_, u8>,
+) {
+    let plan = Plan::new(problem, E::WIDTH);
+    let job = Job { problem, args, plan, shared: shared.ptr().cast(), scratch: scratch.ptr().cast() };
+    for tile in tiles {
+        // SAFETY: the caller keeps `RunFn`'s contract; memory is as `Plan::workspace` says.
+        unsafe {
+            match (plan.order, phase % 2) {
+                (Order::FiltersFirst, 0) => job.share_filters::<E>(tile),
+                (Order::FiltersFirst, _) => job.group_with_all_panels::<E>(tile),
+                (Order::TilesFirst, 0) => job.share_inputs::<E>(phase / 2, tile),
+                (Order::TilesFirst, _) => job.panel_with_group::<E>(phase / 2, tile),
+            }
+        }
+    }
+}
+
+struct Job<'p, 'a> {
+    problem: &'p Problem,
+    args: &'p Args<'a>,
+    plan: Plan,
+    shared: *mut f32,
+    scratch: *mut f32,
+}
+
+/// Pixels of the destination a tile covers: first row and column, and how many of each lie inside.
+struct Place {
+    batch: usize,
+    origin: [usize; 2],
+    size: [usize; 2],
+}
+
+impl Job<'_, '_> {
+    fn place(&self, tile: usize) -> Place {
+        let [batch, y, x] = self.plan.origin(tile);
+        let [oh, ow] = self.problem.out_size();
+        Place { batch, origin: [y, x], size: [(oh - y).min(TILE), (ow - x).min(TILE)] }
+    }
+
+    /// Transforms one channel block of one panel of filters.
+    unsafe fn share_filters<E: Engine>(&self, tile: usize) {
+        let plan = &self.plan;
+        let (panel, block) = (tile / plan.blocks(), tile % plan.blocks());
+        let width = plan.panel_width(panel);
+        let rows = plan.rows(&(block..block + 1));
+        // SAFETY: the block's rows of the panel lie inside the shared block and belong to this tile alone.
+        unsafe {
+            let dst = self.shared.add(panel * plan.shared_panel() + rows.start * width);
+            self.filters::<E>(panel, rows, dst, plan.filter_plane(plan.channels(), width));
+        }
+    }
+
+    unsafe fn filters<E: Engine>(&self, panel: usize, rows: Range<usize>, dst: *mut f32, plane: usize) {
+        let plan = &self.plan;
+        let column = panel * plan.width;
+        let row = panels::width(plan.columns, column / panels::PANEL);
+        let (total, tap) = (self.problem.k(), plan.channels() * row);
+        let first =
+            column / panels::PANEL * panels::PANEL * total + rows.start * row + column % panels::PANEL;
+        // SAFETY: `Family::check` saw the panels whole.
+        unsafe {
+            let src = self.args.weight.ptr().add(first);
+            let width = plan.panel_width(panel);
+            E::filter(Filters { src, tap, row, dst, plane, width, rows: rows.len() });
+        }
+    }
+
+    /// Transforms the inputs of a group, multiplies them with every panel and stores.
+    unsafe fn group_with_all_panels<E: Engine>(&self, group: usize) {
+        let plan = &self.plan;
+        let tiles = plan.group_tiles(group);
+        let (inputs, products) = (self.scratch, FREQUENCIES * plan.input_plane());
+        // SAFETY: inputs and products lie one after the other in this worker's scratch; the filters are complete.
+        unsafe {
+            for (slot, tile) in tiles.clone().enumerate() {
+                self.inputs::<E>(tile, inputs.add(slot * BLOCK));
+            }
+            let products = self.scratch.add(products);
+            for panel in 0..plan.panels() {
+                let filters = self.shared.add(panel * plan.shared_panel());
+                self.multiply::<E>(
+                    panel,
+                    0..plan.blocks(),
+                    [inputs, filters, products],
+                    tiles.len(),
+                    Some(group),
+                );
+                self.outputs::<E>(panel, tiles.clone(), products);
+            }
+        }
+    }
+
+    /// Transforms the inputs of one tile of a group.
+    unsafe fn share_inputs<E: Engine>(&self, group: usize, slot: usize) {
+        let tile = group * self.plan.group + slot;
+        // SAFETY: the slot's lanes belong to this tile alone.
+        unsafe { self.inputs::<E>(tile, self.shared.add(slot * BLOCK)) }
+    }
+
+    /// Transforms one panel of filters, multiplies it with a group's inputs and stores.
+    unsafe fn panel_with_group<E: Engine>(&self, group: usize, panel: usize) {
+        let plan = &self.plan;
+        let tiles = plan.group_tiles(group);
+        let width = plan.panel_width(panel);
+        let chunk_rows = plan.channels().min(plan.chunk * BLOCK);
+        // SAFETY: filters and products lie one after the other in this worker's scratch; the inputs are complete.
+        unsafe {
+            let products = self.scratch.add(FREQUENCIES * plan.filter_plane(chunk_rows, plan.width));
+            for chunk in plan.chunks() {
+                let rows = plan.rows(&chunk);
+                let plane = plan.filter_plane(rows.len(), width);
+                self.filters::<E>(panel, rows, self.scratch, plane);
+                let inputs = self.shared.add(chunk.start * plan.group * BLOCK);
+                self.multiply::<E>(panel, chunk, [inputs, self.scratch, products], tiles.len(), None);
+            }
+            self.outputs::<E>(panel, tiles, products);
+        }
+    }
+
+    /// Transforms the inputs of one tile into its slot of `[frequency][block][tile][16]`.
+    unsafe fn inputs<E: Engine>(&self, tile: usize, dst: *mut f32) {
+        let plan = &self.plan;
+        let place = self.place(tile);
+        let [top, left, ..] = self.problem.padding;
+        let first = [place.origin[0] as isize - top as isize, place.origin[1] as isize - left as isize];
+        let size = self.problem.in_size();
+        let valid = [0, 1].map(|d| {
+            let start = (-first[d]).max(0) as usize;
+            let end = (size[d] as isize - first[d]).clamp(0, PATCH as isize) as usize;
+            start..end
+        });
+        let interior = valid.iter().all(|v| *v == (0..PATCH));
+        let (plane, step) = (plan.input_plane(), plan.group * BLOCK);
+        let mut index = 0;
+        for (shape, span) in self.problem.src.iter().zip(&self.args.src) {
+            let (row, pixel) = (shape.stride(2), shape.stride(3));
+            let offset = (place.batch * shape.stride(0)) as isize
+                + first[0] * row as isize
+                + first[1] * pixel as isize;
+            let patch = Patch { src: span.ptr().wrapping_offset(offset), row, pixel };
+            let channels = shape.size(1);
+            let full = if interior { channels / BLOCK } else { 0 };
+            // SAFETY: the patch is read where `valid` says it is inside; slots are this tile's alone.
+            unsafe {
+                E::input(patch, full, dst.add(index * step), plane, step);
+                for block in full..channels.div_ceil(BLOCK) {
+                    let src = patch.src.wrapping_add(block * BLOCK);
+                    let mut whole = [0.0; FREQUENCIES * BLOCK];
+                    E::gather(Patch { src, ..patch }, channels - block * BLOCK, &valid, whole.as_mut_ptr());
+                    let copy = Patch { src: whole.as_ptr(), row: PATCH * BLOCK, pixel: BLOCK };
+                    E::input(copy, 1, dst.add((index + block) * step), plane, step);
+                }
+            }
+            index += channels.div_ceil(BLOCK);
+        }
+    }
+
+    /// The 36 products of a chunk; `[inputs, filters, products]` are at frequency 0.
+    unsafe fn multiply<E: Engine>(
+        &self,
+        panel: usize,
+        chunk: Range<usize>,
+        [inputs, filters, products]: [*mut f32; 3],
+        tiles: usize,
+        group: Option<usize>,
+    ) {
+        let plan = &self.plan;
+        let width = plan.panel_width(panel);
+        let runs = plan.runs(&chunk);
+        let filter_plane = plan.filter_plane(plan.rows(&chunk).len(), width);
+        let parts = tiles.div_ceil(E::ROWS);
+        let mut cursors = group.map(|group| self.cursors(group, panel, FREQUENCIES * parts));
+        let streams = self.problem.src.len() + 1;
+        let mut list = List::new();
+        for f in 0..FREQUENCIES {
+            for part in 0..parts {
+                let (start, end) = (part * tiles / parts, (part + 1) * tiles / parts);
+                list.clear();
+                for cursor in cursors.iter_mut().flat_map(|c| &mut c[..streams]) {
+                    cursor.step(&mut list);
+                }
+                // SAFETY: planes and slots are as `Plan` lays them out.
+                unsafe {
+                    let product = Product {
+                        lhs: inputs.add(f * plan.input_plane() + start * BLOCK),
+                        step: plan.group * BLOCK,
+                        rhs: filters.add(f * filter_plane),
+                        dst: products.add(f * plan.product_plane(width) + start * width),
+                        runs: &runs,
+                        accumulate: chunk.start > 0,
+                        ahead: list.as_slice(),
+                    };
+                    E::multiply(&product, end - start, width);
+                }
+            }
+        }
+    }
+
+    /// The destination of a group's panel, and the panel's share of what the next group reads.
+    fn cursors(&self, group: usize, panel: usize, steps: usize) -> [Cursor; MAX_SEGMENTS + 1] {
+        let plan = &self.plan;
+        std::array::from_fn(|index| match index.checked_sub(1) {
+            None => Cursor::new(self.written(panel), plan, &plan.group_tiles(group), [0, 1], steps),
+            Some(segment) => {
+                let tiles = if segment < self.problem.src.len() { plan.group_tiles(group + 1) } else { 0..0 };
+                let stream = self.read(segment.min(self.problem.src.len() - 1));
+                Cursor::new(stream, plan, &tiles, [panel, plan.panels()], steps)
+            }
+        })
+    }
+
+    /// The destination's columns of a panel.
+    fn written(&self, panel: usize) -> Stream {
+        let shape = &self.problem.dst;
+        Stream {
+            ptr: self.args.dst.ptr().cast_const().wrapping_add(panel * self.plan.width),
+            strides: [shape.stride(0), shape.stride(2), shape.stride(3)],
+            channels: self.plan.panel_width(panel),
+            rows: TILE,
+            height: shape.size(2),
+            back: [0, 0],
+        }
+    }
+
+    /// What source segment `index` gives beyond the tile to the left.
+    fn read(&self, index: usize) -> Stream {
+        let shape = &self.problem.src[index];
+        let [top, left, ..] = self.problem.padding;
+        Stream {
+            ptr: self.args.src[index].ptr().wrapping_add((PATCH - TILE) * shape.stride(3)),
+            strides: [shape.stride(0), shape.stride(2), shape.stride(3)],
+            channels: shape.size(1),
+            rows: PATCH,
+            height: shape.size(2),
+            back: [top, left],
+        }
+    }
+
+    /// Transforms products back and stores them through the epilogue.
+    unsafe fn outputs<E: Engine>(&self, panel: usize, tiles: Range<usize>, products: *const f32) {
+        let (p, plan) = (self.problem, &self.plan);
+        let (column, width) = (panel * plan.width, plan.panel_width(panel));
+        let e = &self.args.epilogue;
+        // SAFETY: `Family::check` saw every operand reach what its shape says; columns are padded to panels.
+        unsafe {
+            let dst = |place: &Place| Image {
+                ptr: self.args.dst.ptr().add(offset(&p.dst, place) + column),
+                row: p.dst.stride(2),
+                pixel: p.dst.stride(3),
+            };
+            let residual = |place: &Place| {
+                p.epilogue.residual.map(|shape| Image {
+                    ptr: e.residual.ptr().add(offset(&shape, place) + column),
+                    row: shape.stride(2),
+                    pixel: shape.stride(3),
+                })
+            };
+            for (slot, tile) in tiles.enumerate() {
+                let place = self.place(tile);
+                E::output(&Output {
+                    products: products.add(slot * width),
+                    plane: plan.product_plane(width),
+                    columns: (plan.columns - column).min(width),
+                    size: place.size,
+                    dst: dst(&place),
+                    residual: residual(&place),
+                    bias: p.epilogue.bias.then(|| e.bias.ptr().add(column)),
+                    scale_shift: p
+                        .epilogue
+                        .scale_shift
+                        .then(|| (e.scale.ptr().add(column), e.shift.ptr().add(column))),
+                    act: p.epilogue.act,
+                    act2: p.epilogue.act2,
+                });
+            }
+        }
+    }
+}
+
+/// Offset of a tile's first pixel, channel 0.
+fn offset(shape: &tandem_base::Strided, place: &Place) -> usize {
+    place.batch * shape.stride(0) + place.origin[0] * shape.stride(2) + place.origin[1] * shape.stride(3)
+}

@@ -1,0 +1,366 @@
+//! The three transforms of F(4×4, 3×3) at the points 0, ±1, ±2, ∞ (Lavin and Gray, 2015), lanes along channels.
+//!
+//! All are taken in even/odd form: rows that differ in the sign of odd points share a sum and a difference.
+
+#![expect(clippy::needless_range_loop, reason = "x and y are the axes of a tile")]
+
+use super::lanes::Lanes;
+use super::plan::{BLOCK, FREQUENCIES, PATCH, TILE};
+use crate::epilogue::Act;
+
+/// Bᵀx: 6 operations on multipliers, 6 additions.
+#[inline(always)]
+unsafe fn bt<V: Lanes>(x: [V; PATCH]) -> [V; PATCH] {
+    // SAFETY: the caller has the lanes' instruction set enabled.
+    unsafe {
+        let (two, four) = (V::splat(2.0), V::splat(4.0));
+        let even = four.neg_mul_add(x[2], x[4]);
+        let odd = four.neg_mul_add(x[1], x[3]);
+        let (c, d) = (x[4].sub(x[2]), x[3].sub(x[1]));
+        [
+            four.mul_add(x[0].sub(x[2]), c),
+            even.add(odd),
+            even.sub(odd),
+            two.mul_add(d, c),
+            two.neg_mul_add(d, c),
+            four.neg_mul_add(d, x[5].sub(x[3])),
+        ]
+    }
+}
+
+/// G g.
+#[inline(always)]
+unsafe fn g<V: Lanes>(w: [V; 3]) -> [V; PATCH] {
+    // SAFETY: as for `bt`.
+    unsafe {
+        let sixth = V::splat(1.0 / 6.0);
+        let even = w[0].add(w[2]).mul(V::splat(-1.0 / 6.0));
+        let far = V::splat(1.0 / 24.0).mul_add(w[0], w[2].mul(sixth));
+        let half = V::splat(1.0 / 12.0);
+        [
+            w[0].mul(V::splat(0.25)),
+            sixth.neg_mul_add(w[1], even),
+            sixth.mul_add(w[1], even),
+            half.mul_add(w[1], far),
+            half.neg_mul_add(w[1], far),
+            w[2],
+        ]
+    }
+}
+
+/// Aᵀm.
+#[inline(always)]
+unsafe fn at<V: Lanes>(m: [V; PATCH]) -> [V; TILE] {
+    // SAFETY: as for `bt`.
+    unsafe {
+        let (near, near_odd) = (m[1].add(m[2]), m[1].sub(m[2]));
+        let (far, far_odd) = (m[3].add(m[4]), m[3].sub(m[4]));
+        [
+            m[0].add(near).add(far),
+            V::splat(2.0).mul_add(far_odd, near_odd),
+            V::splat(4.0).mul_add(far, near),
+            V::splat(8.0).mul_add(far_odd, near_odd).add(m[5]),
+        ]
+    }
+}
+
+/// Where the source patch of a tile lies: distances between rows and pixels, in elements.
+#[derive(Clone, Copy)]
+pub(super) struct Patch {
+    pub src: *const f32,
+    pub row: usize,
+    pub pixel: usize,
+}
+
+/// BᵀdB of `blocks` blocks of 16 channels: frequency f of block b goes to `dst + f * plane + b * step`.
+#[inline(always)]
+pub(super) unsafe fn input<V: Lanes>(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
+    for block in 0..blocks {
+        for part in (0..BLOCK).step_by(V::N) {
+            // SAFETY: the caller answers for 6 x 6 pixels of `blocks * 16` channels and for the destination.
+            unsafe {
+                let src = patch.src.add(block * BLOCK + part);
+                input_vector::<V>(Patch { src, ..patch }, dst.add(block * step + part), plane);
+            }
+        }
+    }
+}
+
+/// Rows are made in the pairs that share sums, so that all of it stays in registers.
+#[inline(always)]
+unsafe fn input_vector<V: Lanes>(p: Patch, dst: *mut f32, plane: usize) {
+    // SAFETY: as for `input`.
+    unsafe {
+        let (two, four) = (V::splat(2.0), V::splat(4.0));
+        let mut rows = [[two; PATCH]; 2];
+        for x in 0..PATCH {
+            let even = four.neg_mul_add(p.at(2, x), p.at::<V>(4, x));
+            let odd = four.neg_mul_add(p.at(1, x), p.at::<V>(3, x));
+            rows[0][x] = even.add(odd);
+            rows[1][x] = even.sub(odd);
+        }
+        put_rows(rows, [1, 2], dst, plane);
+        for x in 0..PATCH {
+            let (c, d) = (p.at::<V>(4, x).sub(p.at(2, x)), p.at::<V>(3, x).sub(p.at(1, x)));
+            rows[0][x] = two.mul_add(d, c);
+            rows[1][x] = two.neg_mul_add(d, c);
+        }
+        put_rows(rows, [3, 4], dst, plane);
+        for x in 0..PATCH {
+            let (near, far) = (p.at::<V>(2, x), p.at::<V>(3, x));
+            rows[0][x] = four.mul_add(p.at::<V>(0, x).sub(near), p.at::<V>(4, x).sub(near));
+            rows[1][x] = four.neg_mul_add(far.sub(p.at(1, x)), p.at::<V>(5, x).sub(far));
+        }
+        put_rows(rows, [0, 5], dst, plane);
+    }
+}
+
+impl Patch {
+    #[inline(always)]
+    unsafe fn at<V: Lanes>(&self, y: usize, x: usize) -> V {
+        // SAFETY: as for `input`.
+        unsafe { V::load(self.src.add(y * self.row + x * self.pixel)) }
+    }
+}
+
+/// Second half of the input transform for two rows of frequencies.
+#[inline(always)]
+unsafe fn put_rows<V: Lanes>(rows: [[V; PATCH]; 2], at: [usize; 2], dst: *mut f32, plane: usize) {
+    for (row, y) in rows.into_iter().zip(at) {
+        // SAFETY: as for `input`.
+        unsafe {
+            for (x, v) in bt(row).into_iter().enumerate() {
+                v.store(dst.add((y * PATCH + x) * plane));
+            }
+        }
+    }
+}
+
+/// Copies a patch that leaves the image, or has fewer than 16 channels left, into 6 x 6 x 16, zero where there is
+/// nothing. `valid` are the rows and the columns of the patch inside the image.
+#[inline(always)]
+pub(super) unsafe fn gather<V: Lanes>(
+    patch: Patch,
+    channels: usize,
+    valid: &[std::ops::Range<usize>; 2],
+    dst: *mut f32,
+) {
+    for y in 0..PATCH {
+        for x in 0..PATCH {
+            let inside = valid[0].contains(&y) && valid[1].contains(&x);
+            for part in (0..BLOCK).step_by(V::N) {
+                let have = if inside { channels.saturating_sub(part).min(V::N) } else { 0 };
+                // SAFETY: only elements inside the image are read; the caller answers for 6 x 6 x 16 to write.
+                unsafe {
+                    let offset = y * patch.row + x * patch.pixel + part;
+                    let v = match have {
+                        0 => V::splat(0.0),
+                        n if n == V::N => V::load(patch.src.wrapping_add(offset)),
+                        n => V::load_first(patch.src.wrapping_add(offset), n),
+                    };
+                    v.store(dst.add((y * PATCH + x) * BLOCK + part));
+                }
+            }
+        }
+    }
+}
+
+/// Packed filters of a run of k rows and where their transforms go.
+#[derive(Clone, Copy)]
+pub(super) struct Filters {
+    /// Row of tap 0, first column wanted.
+    pub src: *const f32,
+    /// Distance between taps, in elements.
+    pub tap: usize,
+    /// Distance between k rows.
+    pub row: usize,
+    /// Row 0 of frequency 0; rows are `width` apart.
+    pub dst: *mut f32,
+    /// Distance between frequencies.
+    pub plane: usize,
+    /// Columns wanted, a multiple of 16.
+    pub width: usize,
+    /// Number of k rows.
+    pub rows: usize,
+}
+
+/// G g Gᵀ of every (row, column).
+#[inline(always)]
+pub(super) unsafe fn filter<V: Lanes>(f: Filters) {
+    for k in 0..f.rows {
+        for column in (0..f.width).step_by(V::N) {
+            // SAFETY: the caller answers for nine taps of `rows` rows and 36 planes of the destination.
+            unsafe {
+                let src = f.src.add(k * f.row + column);
+                let dst = f.dst.add(k * f.width + column);
+                let mut half = [[V::splat(0.0); 3]; PATCH];
+                for x in 0..3 {
+                    let taps = [
+                        V::load(src.add(x * f.tap)),
+                        V::load(src.add((x + 3) * f.tap)),
+                        V::load(src.add((x + 6) * f.tap)),
+                    ];
+                    for (y, v) in g(taps).into_iter().enumerate() {
+                        half[y][x] = v;
+                    }
+                }
+                for (y, row) in half.into_iter().enumerate() {
+                    for (x, v) in g(row).into_iter().enumerate() {
+                        v.store(dst.add((y * PATCH + x) * f.plane));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows and pixels of an image in elements.
+#[derive(Clone, Copy)]
+pub(super) struct Image<P> {
+    pub ptr: P,
+    pub row: usize,
+    pub pixel: usize,
+}
+
+/// One tile of the destination and its epilogue. Pointers are at the tile's first pixel and the panel's first column.
+#[derive(Clone, Copy)]
+pub(super) struct Output {
+    /// Products: frequency 0 of the tile's row, `plane` between frequencies.
+    pub products: *const f32,
+    pub plane: usize,
+    /// Columns to write.
+    pub columns: usize,
+    /// Rows and pixels of the tile inside the destination.
+    pub size: [usize; 2],
+    pub dst: Image<*mut f32>,
+    pub residual: Option<Image<*const f32>>,
+    pub bias: Option<*const f32>,
+    pub scale_shift: Option<(*const f32, *const f32)>,
+    pub act: Act,
+    pub act2: Act,
+}
+
+/// Aᵀ m A, epilogue, store.
+#[inline(always)]
+pub(super) unsafe fn output<V: Lanes>(o: &Output) {
+    for column in (0..o.columns).step_by(V::N) {
+        // SAFETY: the caller answers for every address the description reaches.
+        unsafe {
+            let mut y = products_to_pixels::<V>(o.products.add(column), o.plane);
+            if let Some(bias) = o.bias {
+                let bias = V::load(bias.add(column));
+                for v in &mut y {
+                    *v = v.add(bias);
+                }
+            }
+            activate(&mut y, o.act);
+            if let Some((scale, shift)) = o.scale_shift {
+                let (scale, shift) = (V::load(scale.add(column)), V::load(shift.add(column)));
+                for v in &mut y {
+                    *v = v.mul_add(scale, shift);
+                }
+            }
+            let columns = (o.columns - column).min(V::N);
+            if o.size == [TILE; 2] && columns == V::N {
+                add_residual::<V>(&mut y, o, column);
+                activate(&mut y, o.act2);
+                for (i, v) in y.into_iter().enumerate() {
+                    v.store(o.dst.ptr.add(i / TILE * o.dst.row + i % TILE * o.dst.pixel + column));
+                }
+            } else {
+                edge(&mut y, o, column, columns);
+            }
+        }
+    }
+}
+
+/// The 4 x 4 pixels of a vector of columns.
+#[inline(always)]
+unsafe fn products_to_pixels<V: Lanes>(products: *const f32, plane: usize) -> [V; TILE * TILE] {
+    // SAFETY: as for `output`.
+    unsafe {
+        let mut half = [[V::splat(0.0); PATCH]; TILE];
+        for x in 0..PATCH {
+            let mut m = [V::splat(0.0); PATCH];
+            for (y, m) in m.iter_mut().enumerate() {
+                *m = V::load(products.add((y * PATCH + x) * plane));
+            }
+            for (y, v) in at(m).into_iter().enumerate() {
+                half[y][x] = v;
+            }
+        }
+        let mut pixels = [V::splat(0.0); TILE * TILE];
+        for (y, row) in half.into_iter().enumerate() {
+            for (x, v) in at(row).into_iter().enumerate() {
+                pixels[y * TILE + x] = v;
+            }
+        }
+        pixels
+    }
+}
+
+#[inline(always)]
+unsafe fn add_residual<V: Lanes>(y: &mut [V; TILE * TILE], o: &Output, column: usize) {
+    if let Some(r) = o.residual {
+        for (i, v) in y.iter_mut().enumerate() {
+            // SAFETY: as for `output`.
+            unsafe {
+                *v = v.add(V::load(r.ptr.add(i / TILE * r.row + i % TILE * r.pixel + column)));
+            }
+        }
+    }
+}
+
+/// Residual, second activation and store of a tile cut by the destination's edge, in pixels or columns.
+#[inline(always)]
+unsafe fn edge<V: Lanes>(y: &mut [V; TILE * TILE], o: &Output, column: usize, columns: usize) {
+    // SAFETY: as for `output`; only pixels and columns inside are touched.
+    unsafe {
+        let inside = |i: usize| i / TILE < o.size[0] && i % TILE < o.size[1];
+        if let Some(r) = o.residual {
+            for (i, v) in y.iter_mut().enumerate() {
+                if inside(i) {
+                    let offset = i / TILE * r.row + i % TILE * r.pixel + column;
+                    *v = v.add(V::load_first(r.ptr.add(offset), columns));
+                }
+            }
+        }
+        activate(y, o.act2);
+        for (i, v) in y.iter().enumerate() {
+            if inside(i) {
+                let offset = i / TILE * o.dst.row + i % TILE * o.dst.pixel + column;
+                v.store_first(o.dst.ptr.add(offset), columns);
+            }
+        }
+    }
+}
+
+/// Activations done in registers; `in_registers` says which.
+#[inline(always)]
+unsafe fn activate<V: Lanes>(y: &mut [V; TILE * TILE], act: Act) {
+    // SAFETY: as for `bt`. Bounds come first so that NaN passes through.
+    unsafe {
+        match act {
+            Act::Relu => {
+                let zero = V::splat(0.0);
+                for v in y {
+                    *v = zero.max(*v);
+                }
+            }
+            Act::Clamp { lo, hi } => {
+                let (lo, hi) = (V::splat(lo), V::splat(hi));
+                for v in y {
+                    *v = hi.min(lo.max(*v));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether [`output`] applies this activation.
+pub(super) fn in_registers(act: Act) -> bool {
+    matches!(act, Act::None | Act::Relu | Act::Clamp { .. })
+}
+
+const _: () = assert!(PATCH * PATCH == FREQUENCIES && PATCH == TILE + 2);

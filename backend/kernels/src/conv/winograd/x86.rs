@@ -1,0 +1,111 @@
+//! The AVX2 and AVX-512 rows.
+
+use std::arch::x86_64::{__m256, __m512};
+use std::ops::Range;
+
+use tandem_base::Isa;
+
+use super::plan::Plan;
+use super::product::{Product, multiply};
+use super::run::{Engine, run};
+use super::transform::{self, Filters, Output, Patch};
+use super::{ns, supports};
+use crate::conv::Conv;
+use crate::kernel::Kernel;
+
+/// The inner loops compiled for `$features`: `$vectors` vectors a panel, products of 1 to `$rows` tiles.
+macro_rules! engine {
+    ($engine:ident, $lanes:ty, $features:literal, width $width:literal, rows $max:literal: $($rows:literal)*) => {
+        pub(super) struct $engine;
+
+        // SAFETY of all calls: the row's `isa` names the features, and arguments are the caller's to answer for.
+        impl Engine for $engine {
+            const WIDTH: usize = $width;
+            const ROWS: usize = $max;
+
+            unsafe fn input(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
+                #[target_feature(enable = $features)]
+                unsafe fn inner(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
+                    // SAFETY: see above.
+                    unsafe { transform::input::<$lanes>(patch, blocks, dst, plane, step) }
+                }
+                // SAFETY: see above.
+                unsafe { inner(patch, blocks, dst, plane, step) }
+            }
+
+            unsafe fn gather(patch: Patch, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32) {
+                #[target_feature(enable = $features)]
+                unsafe fn inner(patch: Patch, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32) {
+                    // SAFETY: see above.
+                    unsafe { transform::gather::<$lanes>(patch, channels, valid, dst) }
+                }
+                // SAFETY: see above.
+                unsafe { inner(patch, channels, valid, dst) }
+            }
+
+            unsafe fn filter(filters: Filters) {
+                #[target_feature(enable = $features)]
+                unsafe fn inner(filters: Filters) {
+                    // SAFETY: see above.
+                    unsafe { transform::filter::<$lanes>(filters) }
+                }
+                // SAFETY: see above.
+                unsafe { inner(filters) }
+            }
+
+            unsafe fn multiply(product: &Product<'_>, rows: usize, width: usize) {
+                #[target_feature(enable = $features)]
+                unsafe fn inner<const ROWS: usize, const COLUMNS: usize>(product: &Product<'_>) {
+                    // SAFETY: see above.
+                    unsafe { multiply::<$lanes, ROWS, COLUMNS>(product) }
+                }
+                const LANES: usize = size_of::<$lanes>() / 4;
+                // SAFETY: see above.
+                unsafe {
+                    match (rows, width) {
+                        $(($rows, $width) => inner::<$rows, { $width / LANES }>(product),)*
+                        $(($rows, _) => inner::<$rows, { 16 / LANES }>(product),)*
+                        _ => unreachable!("product of {rows} tiles"),
+                    }
+                }
+            }
+
+            unsafe fn output(output: &Output) {
+                #[target_feature(enable = $features)]
+                unsafe fn inner(output: &Output) {
+                    // SAFETY: see above.
+                    unsafe { transform::output::<$lanes>(output) }
+                }
+                // SAFETY: see above.
+                unsafe { inner(output) }
+            }
+        }
+    };
+}
+
+engine!(Avx512, __m512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", width 32, rows 12: 1 2 3 4 5 6 7 8 9 10 11 12);
+engine!(Avx2, __m256, "avx2,fma", width 16, rows 6: 1 2 3 4 5 6);
+
+/// F(4x4, 3x3) on AVX-512, products of 12 tiles and 32 columns.
+pub(in crate::conv) const AVX512: Kernel<Conv> = Kernel {
+    name: "avx512-winograd-4x4",
+    isa: Isa::AVX512,
+    supports,
+    ns: |p, rates| ns(p, rates, Avx512::WIDTH),
+    phases: |p| Plan::new(p, Avx512::WIDTH).phases(),
+    tiles: |p, phase| Plan::new(p, Avx512::WIDTH).phase_tiles(phase),
+    workspace: |p| Plan::new(p, Avx512::WIDTH).workspace(),
+    run: run::<Avx512>,
+};
+
+/// F(4x4, 3x3) on AVX2, products of 6 tiles and 16 columns.
+pub(in crate::conv) const AVX2: Kernel<Conv> = Kernel {
+    name: "avx2-winograd-4x4",
+    isa: Isa::AVX2,
+    supports,
+    ns: |p, rates| ns(p, rates, Avx2::WIDTH),
+    phases: |p| Plan::new(p, Avx2::WIDTH).phases(),
+    tiles: |p, phase| Plan::new(p, Avx2::WIDTH).phase_tiles(phase),
+    workspace: |p| Plan::new(p, Avx2::WIDTH).workspace(),
+    run: run::<Avx2>,
+};
