@@ -101,7 +101,7 @@ fn check_rank(model: &Model, op: &tandem_schemas::program::OpT) -> Result<(), Er
 }
 
 /// Indices of the values and of the constants an op reads; absent optional ones (-1) left out.
-fn references(kind: &OpKindT) -> (Vec<i32>, Vec<i32>) {
+pub(crate) fn references(kind: &OpKindT) -> (Vec<i32>, Vec<i32>) {
     let epilogue = |e: &Option<Box<EpilogueT>>, mut values: Vec<i32>, mut constants: Vec<i32>| {
         if let Some(e) = e {
             values.extend((e.residual >= 0).then_some(e.residual));

@@ -144,7 +144,25 @@ impl<'m> Planner<'m> {
         }
     }
 
+    /// Takes back the place a concatenation gave to a value whose op reads between what it would write: another part of
+    /// the same concatenation. The concatenation then copies it.
+    fn keep_apart(&mut self, op: &OpT) {
+        use OpKindT::{Concat, Expand, Permute, Reshape, Slice};
+        let out = op.outputs[0] as usize;
+        let view = matches!(op.kind, Concat(_) | Reshape(_) | Permute(_) | Slice(_) | Expand(_));
+        let Some(place) = self.operands[out] else { return };
+        if view || self.model.values[out].kind != ValueKind::Temp {
+            return;
+        }
+        let (reads, _) = operands::references(&op.kind);
+        let crossing = |&v: &i32| self.operands[v as usize].is_some_and(|src| src.crosses(&place));
+        if reads.iter().any(crossing) {
+            self.operands[out] = None;
+        }
+    }
+
     fn op(&mut self, op: &'m OpT) -> Result<(), Error> {
+        self.keep_apart(op);
         let site = Site {
             name: &op.name,
             op: op.kind.op_kind_type().variant_name().unwrap_or("?"),

@@ -41,6 +41,11 @@ impl Operand {
     pub fn skip(self, elements: usize) -> Self {
         Self { offset: self.offset + elements, ..self }
     }
+    /// Whether the first to last elements of both share memory without being the very same tensor.
+    pub fn crosses(&self, other: &Self) -> bool {
+        let (a, b) = (self.offset + self.shape.extent(), other.offset + other.shape.extent());
+        self.buffer == other.buffer && self != other && self.offset < b && other.offset < a
+    }
 }
 
 /// Byte ranges of what a plan names: arena buffers in the arena, constants in their entries.
