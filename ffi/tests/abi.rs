@@ -1,5 +1,8 @@
 //! The C ABI as a host calls it.
 
+#[macro_use]
+mod common;
+
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem::MaybeUninit;
@@ -91,15 +94,6 @@ impl Host {
 fn message() -> String {
     // SAFETY: the ABI gives a C string.
     unsafe { CStr::from_ptr(tandem_last_error()) }.to_str().unwrap().to_owned()
-}
-
-/// A default with some fields set: the schema's structs take no struct expressions.
-macro_rules! with {
-    ($kind:ty, $($field:ident = $value:expr),+ $(,)?) => {{
-        let mut made = <$kind>::default();
-        $(made.$field = $value;)+
-        made
-    }};
 }
 
 /// y = relu(x + c) on `[2, 3]`, c in the entry "c".
