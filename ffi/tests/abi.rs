@@ -15,7 +15,8 @@ use tandem_ffi::{
     tandem_load,
 };
 use tandem_schemas::program::{
-    Act, Activation, BinaryKind, BinaryT, ConstantT, Dim, EntryT, OpKindT, OpT, ProgramT, ValueKind, ValueT,
+    Act, Activation, BinaryKind, BinaryT, ConcatT, ConstantT, Dim, EntryT, OpKindT, OpT, ProgramT, UnaryKind,
+    UnaryT, ValueKind, ValueT,
 };
 
 /// A host's constants, counting what the ABI promises about them.
@@ -246,6 +247,39 @@ fn bad_tensors_are_named_and_the_next_call_works() {
         assert_eq!(tandem_execute(ptr::null_mut(), &call(&[good_x], &[good_y])), Status::InvalidArgument);
         tandem_destroy(method);
     }
+}
+
+#[test]
+fn parts_of_a_concatenation_may_come_from_each_other() {
+    // y = [relu(x), 2 relu(x)] side by side: row by row the parts alternate in memory.
+    let mut program = program();
+    let [input, _, output] = &program.values[..] else { unreachable!("three values") };
+    let part = |name: &str| {
+        with!(ValueT, name = name.to_owned(), kind = ValueKind::Temp, shape = input.shape.clone())
+    };
+    let whole = vec![Dim::new(2, -1).unpack(), Dim::new(6, -1).unpack()];
+    let whole = with!(ValueT, name = output.name.clone(), kind = ValueKind::Output, shape = Some(whole));
+    program.values = vec![input.clone(), part("a"), part("b"), whole];
+    let op = |name: &str, kind, out| with!(OpT, name = name.to_owned(), kind = kind, outputs = vec![out]);
+    let act = Some(Act::new(Activation::Relu, 0.0, 0.0).unpack());
+    let relu = with!(UnaryT, src = 0, kind = UnaryKind::Activation, act = act);
+    let twice = with!(UnaryT, src = 1, kind = UnaryKind::MulScalar, a = 2.0);
+    let concat = with!(ConcatT, src = vec![1, 2], dim = 1);
+    program.ops = vec![
+        op("relu", OpKindT::Unary(Box::new(relu)), 1),
+        op("twice", OpKindT::Unary(Box::new(twice)), 2),
+        op("concat", OpKindT::Concat(Box::new(concat)), 3),
+    ];
+    program.outputs = vec![3];
+    let host = host();
+    let method = host.load(&tandem_schemas::write_program(&program), &[]).unwrap();
+    let (mut x, mut y) = ([-1.0f32, 2.0, 3.0, 4.0, -5.0, 6.0], [0.0f32; 12]);
+    let wide = [2usize, 6];
+    let (inputs, outputs) = ([tensor(&mut x)], [abi::Tensor { sizes: wide.as_ptr(), ..tensor(&mut y) }]);
+    execute(method, &call(&inputs, &outputs)).unwrap();
+    assert_eq!(y, [0.0, 2.0, 3.0, 0.0, 4.0, 6.0, 4.0, 0.0, 6.0, 8.0, 0.0, 12.0]);
+    // SAFETY: the method is alive and idle.
+    unsafe { tandem_destroy(method) }
 }
 
 struct Again {
