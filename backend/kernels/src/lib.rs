@@ -18,6 +18,7 @@ pub mod peak;
 pub mod pool;
 pub mod reduce;
 pub mod resize;
+pub mod simd;
 pub mod softmax;
 
 pub use epilogue::{Act, Epilogue, EpilogueArgs};

@@ -9,7 +9,8 @@ use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 /// The family.
 pub struct Attention;
 
-/// dst = softmax(scale * q k^T + mask) v, head h of q using head h * kv_heads / heads of k and v.
+/// dst = softmax(scale * q k^T + mask) v, head h of q using head h * kv_heads / heads of k and v. A
+/// query that sees no key, because of the mask or because there is none, gives zeros, as in PyTorch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// `[batch, heads, t, d]`, any strides.

@@ -37,6 +37,8 @@ unsafe fn run(
         // SAFETY: `Attention::check` passed; indices come from the problem's sizes.
         let score = |j: usize| unsafe { score(p, args, [b, h, i, j]) };
         let max = (0..seen).map(score).fold(f64::NEG_INFINITY, f64::max);
+        // Without a key to see, every weight is 0 and the result too.
+        let max = if max == f64::NEG_INFINITY { 0.0 } else { max };
         let sum: f64 = (0..seen).map(|j| (score(j) - max).exp()).sum();
         for c in 0..dv {
             let v = p.v.strides();
@@ -46,9 +48,10 @@ unsafe fn run(
                 f64::from(unsafe { *args.v.ptr().add(at) })
             };
             let total: f64 = (0..seen).map(|j| (score(j) - max).exp() * value(j)).sum();
+            let weighted = if sum == 0.0 { 0.0 } else { total / sum };
             let d = p.dst.strides();
             // SAFETY: as above.
-            unsafe { *args.dst.ptr().add(b * d[0] + h * d[1] + i * d[2] + c * d[3]) = (total / sum) as f32 }
+            unsafe { *args.dst.ptr().add(b * d[0] + h * d[1] + i * d[2] + c * d[3]) = weighted as f32 }
         }
     }
 }

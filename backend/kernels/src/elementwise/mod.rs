@@ -47,7 +47,7 @@ pub enum Func {
     Round,
     /// toward zero
     Trunc,
-    /// -1, 0 or 1
+    /// -1, 0 or 1; 0 for NaN, as in PyTorch
     Sign,
     /// x ^ a
     PowScalar(f32),

@@ -1,0 +1,196 @@
+//! Vectors of f32 for kernels written once for every instruction set.
+//!
+//! A kernel is a function generic over [`Simd`], `#[inline(always)]` down to its last call, and instantiated in an
+//! entry point that carries the matching `#[target_feature]`; [`entries!`](crate::simd::entries) writes those.
+//! A vector is a witness: constructors are unsafe and ask for the instructions, so whoever holds one may use the rest.
+
+mod act;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod math;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+
+pub use act::act;
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use scalar::Scalar;
+
+/// No vector has more lanes.
+pub const MAX_LANES: usize = 16;
+
+/// A vector of f32.
+///
+/// # Safety
+/// `LANES` is at most [`MAX_LANES`], and loads and stores touch exactly the elements they name.
+pub unsafe trait Simd:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+{
+    /// Elements of a vector.
+    const LANES: usize;
+
+    /// A condition per lane.
+    type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
+
+    /// All lanes `x`.
+    ///
+    /// # Safety
+    /// The CPU has the instructions of this vector.
+    unsafe fn splat(x: f32) -> Self;
+
+    /// `LANES` elements at any alignment.
+    ///
+    /// # Safety
+    /// As [`Simd::splat`], and the elements can be read.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// The first `n` elements, `n` at most `LANES`; zeros behind.
+    ///
+    /// # Safety
+    /// As [`Simd::load`], for `n` elements.
+    unsafe fn load_first(from: *const f32, n: usize) -> Self;
+
+    /// Writes all lanes.
+    ///
+    /// # Safety
+    /// `LANES` elements can be written.
+    unsafe fn store(self, to: *mut f32);
+
+    /// Writes the first `n` lanes, `n` at most `LANES`.
+    ///
+    /// # Safety
+    /// `n` elements can be written.
+    unsafe fn store_first(self, to: *mut f32, n: usize);
+
+    /// dst[c][r] = src[r][c] for `rows` x `cols` elements, each at most `LANES`; strides are between rows, in elements.
+    ///
+    /// # Safety
+    /// As [`Simd::load`]; all named elements can be read, and written where they do not overlap what is read.
+    unsafe fn transpose(src: (*const f32, usize), dst: (*mut f32, usize), rows: usize, cols: usize);
+
+    /// All lanes `x`; `self` only proves that the instructions are there.
+    fn all(self, x: f32) -> Self;
+
+    /// self * a + b, rounded once.
+    fn mul_add(self, a: Self, b: Self) -> Self;
+    /// b - self * a, rounded once.
+    fn neg_mul_add(self, a: Self, b: Self) -> Self;
+    /// The smaller; `other` where either is NaN.
+    fn min(self, other: Self) -> Self;
+    /// The larger; `other` where either is NaN.
+    fn max(self, other: Self) -> Self;
+    /// |self|
+    fn abs(self) -> Self;
+    /// |self| with the sign of `sign`.
+    fn copysign(self, sign: Self) -> Self;
+    /// Square root, correctly rounded.
+    fn sqrt(self) -> Self;
+    /// Nearest integer, ties to even.
+    fn round(self) -> Self;
+    /// Largest integer not above.
+    fn floor(self) -> Self;
+    /// Smallest integer not below.
+    fn ceil(self) -> Self;
+    /// Integer part.
+    fn trunc(self) -> Self;
+
+    /// self < other; false where either is NaN.
+    fn lt(self, other: Self) -> Self::Mask;
+    /// self <= other; false where either is NaN.
+    fn le(self, other: Self) -> Self::Mask;
+    /// self == other; false where either is NaN.
+    fn equal(self, other: Self) -> Self::Mask;
+    /// Lanes that are NaN.
+    fn nan(self) -> Self::Mask;
+    /// `self` where the mask is set, `other` elsewhere.
+    fn select(self, mask: Self::Mask, other: Self) -> Self;
+    /// Whether any lane is set.
+    fn any(mask: Self::Mask) -> bool;
+
+    /// self * 2^n for integers -250 < n < 250 and |self| in [2^-100, 2^100], rounded once where subnormal.
+    fn times_exp2(self, n: Self) -> Self;
+    /// Mantissa in [1, 2) and exponent of positive finite numbers, subnormal ones too.
+    fn split(self) -> (Self, Self);
+
+    /// Sum of the lanes, in an order of the vector's own.
+    fn sum(self) -> f32;
+    /// Largest lane; any lane where one is NaN.
+    fn largest(self) -> f32;
+
+    /// `f` lane by lane, for what is rare.
+    #[inline(always)]
+    fn map(self, f: impl Fn(f32) -> f32) -> Self {
+        let mut lanes = [0f32; MAX_LANES];
+        // SAFETY: the array has room for any vector; `self` is the witness of the instructions.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for lane in &mut lanes[..Self::LANES] {
+                *lane = f(*lane);
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// `f` on the lanes of two vectors.
+    #[inline(always)]
+    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        let (mut a, mut b) = ([0f32; MAX_LANES], [0f32; MAX_LANES]);
+        // SAFETY: as in `map`.
+        unsafe {
+            self.store(a.as_mut_ptr());
+            other.store(b.as_mut_ptr());
+            for (a, b) in a.iter_mut().zip(b).take(Self::LANES) {
+                *a = f(*a, b);
+            }
+            Self::load(a.as_ptr())
+        }
+    }
+}
+
+/// Writes the entry points of a generic kernel: `entries!(Problem, Args<'_>, run)` defines `avx512` and `avx2`, both a
+/// [`RunFn`](crate::kernel::RunFn) that calls `run::<V>` with the target features its vectors need.
+#[allow(unused_macros)]
+macro_rules! entries {
+    ($problem:ty, $args:ty, $run:ident) => {
+        $crate::simd::entries!(
+            avx512,
+            Avx512,
+            "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
+            $problem,
+            $args,
+            $run
+        );
+        $crate::simd::entries!(avx2, Avx2, "avx2,fma,f16c", $problem, $args, $run);
+    };
+    ($name:ident, $vector:ident, $features:literal, $problem:ty, $args:ty, $run:ident) => {
+        /// # Safety
+        /// The contract of [`crate::kernel::RunFn`].
+        #[cfg_attr(target_arch = "x86_64", target_feature(enable = $features))]
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+        unsafe fn $name(
+            problem: &$problem,
+            args: &$args,
+            phase: usize,
+            tiles: ::std::ops::Range<usize>,
+            shared: ::tandem_base::SpanMut<'_, u8>,
+            scratch: ::tandem_base::SpanMut<'_, u8>,
+        ) {
+            // SAFETY: the caller keeps the contract; this function's features are the vector's.
+            #[cfg(target_arch = "x86_64")]
+            unsafe {
+                $run::<$crate::simd::$vector>(problem, args, phase, tiles, shared, scratch)
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            unreachable!("rows of another architecture are never bound")
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use entries;
