@@ -1,2 +1,54 @@
 //! Export-time lowering: Subgraph → graph → passes → packed constants → Program.
 #![forbid(unsafe_code)]
+#![allow(dead_code, unused_imports)]
+
+mod emit;
+mod error;
+mod graph;
+mod import;
+mod ops;
+mod options;
+mod passes;
+mod tensor;
+
+use std::collections::HashMap;
+
+use tandem_schemas::{read_subgraph, write_program};
+
+pub use emit::{Entry, dump};
+pub use error::{LowerError, Stage};
+pub use options::Options;
+
+/// Where the bytes of a subgraph's constants are found.
+pub trait ConstantSource {
+    /// Row-major bytes of the constant with this key.
+    fn get(&self, key: &str) -> Option<&[u8]>;
+}
+
+impl<B: AsRef<[u8]>> ConstantSource for HashMap<String, B> {
+    fn get(&self, key: &str) -> Option<&[u8]> {
+        HashMap::get(self, key).map(AsRef::as_ref)
+    }
+}
+
+/// A lowered subgraph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lowered {
+    /// The Program with its header.
+    pub program: Vec<u8>,
+    /// The constants it names, to be stored as named data.
+    pub entries: Vec<Entry>,
+}
+
+/// Lowers a subgraph blob.
+///
+/// # Errors
+/// Everything wrong with the blob, its constants or the options, and whatever is not supported; the message names the
+/// stage, the op and the values.
+pub fn lower(blob: &[u8], constants: &dyn ConstantSource, options: &Options) -> Result<Lowered, LowerError> {
+    let subgraph = read_subgraph(blob)?;
+    let mut graph = import::import(&subgraph, constants)?;
+    passes::run(&mut graph, options)?;
+    let (program, entries) = emit::emit(graph)?;
+    Ok(Lowered { program: write_program(&program), entries })
+}

@@ -1,0 +1,47 @@
+//! Rewrites, each a file of its own with before and after in its tests.
+
+use crate::Options;
+use crate::error::{LowerError, Reason, Stage};
+use crate::graph::{Graph, GraphEdit, verify};
+
+/// A rewrite: changes the graph through the edit, or leaves it alone.
+struct Pass {
+    name: &'static str,
+    run: fn(&mut GraphEdit<'_, '_>) -> Result<(), Reason>,
+}
+
+/// Every pass, in the order they run.
+const PASSES: &[Pass] = &[];
+
+/// Most times the passes run over a graph; each run only ever makes it simpler.
+const MAX_ROUNDS: usize = 16;
+
+/// Names of the passes.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    PASSES.iter().map(|pass| pass.name)
+}
+
+/// Runs the passes until none changes anything.
+pub(crate) fn run(graph: &mut Graph<'_>, options: &Options) -> Result<(), LowerError> {
+    for _ in 0..MAX_ROUNDS {
+        let mut changes = 0;
+        for pass in PASSES.iter().filter(|p| !options.without.iter().any(|name| name == p.name)) {
+            changes += run_pass(graph, pass)?;
+        }
+        if changes == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn run_pass(graph: &mut Graph<'_>, pass: &Pass) -> Result<usize, LowerError> {
+    let stage = Stage::Pass(pass.name);
+    let mut edit = GraphEdit::new(graph);
+    (pass.run)(&mut edit).map_err(|message| LowerError::Graph { stage, message })?;
+    let changes = edit.changes();
+    if changes > 0 {
+        verify(graph, stage)?;
+    }
+    Ok(changes)
+}
