@@ -1,18 +1,34 @@
-"""Calls the compiler, `libtandem_lower`; its ABI is in `ffi/include/tandem_lower.h`."""
+"""Calls the compiler, `libtandem_lower`; its ABI is `ffi/include/tandem_lower.h`."""
 
 import ctypes
 import functools
+from ctypes import POINTER, Structure, byref, c_char_p, c_int32, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 
 import torch
 
 from . import library
 
-_OK = 0
+ABI_VERSION = 1
 
 
-class _Constant(ctypes.Structure):
-    _fields_ = (("key", ctypes.c_char_p), ("data", ctypes.c_void_p), ("len", ctypes.c_size_t))
+class _Constant(Structure):
+    _fields_ = (("key", c_char_p), ("data", c_void_p), ("length", c_uint64))
+
+
+_FUNCTIONS = {
+    "tandem_lower_abi_version": (c_uint32, []),
+    "tandem_lower": (c_int32, [c_char_p, c_uint64, POINTER(_Constant), c_uint64, c_char_p, POINTER(c_void_p)]),
+    "tandem_lowered_program": (c_void_p, [c_void_p, POINTER(c_uint64)]),
+    "tandem_lowered_entry_count": (c_uint64, [c_void_p]),
+    "tandem_lowered_entry": (
+        c_int32,
+        [c_void_p, c_uint64, POINTER(c_char_p), POINTER(c_void_p), POINTER(c_uint64)],
+    ),
+    "tandem_lower_dump": (c_char_p, [c_void_p]),
+    "tandem_lowered_free": (None, [c_void_p]),
+    "tandem_lower_last_error": (c_char_p, []),
+}
 
 
 @dataclass
@@ -24,8 +40,10 @@ class Lowered:
     dump: str
 
 
-def lower(subgraph: bytes, constants: dict[str, torch.Tensor]) -> Lowered:
+def lower(subgraph: bytes, constants: dict[str, torch.Tensor], options: str | None = None) -> Lowered:
     """Lowers a subgraph whose constants are given as contiguous CPU tensors.
+
+    `options` is "key=value;...", as the header says.
 
     Raises:
         RuntimeError: with the compiler's message.
@@ -34,40 +52,36 @@ def lower(subgraph: bytes, constants: dict[str, torch.Tensor]) -> Lowered:
     array = (_Constant * len(constants))(
         *(_Constant(key.encode(), tensor.data_ptr(), tensor.nbytes) for key, tensor in constants.items())
     )
-    handle = ctypes.c_void_p()
-    status = compiler.tandem_lower(subgraph, len(subgraph), array, len(constants), None, 0, ctypes.byref(handle))
-    if status != _OK:
-        raise RuntimeError(compiler.tandem_lower_last_error().decode())
+    handle = c_void_p()
+    encoded = None if options is None else options.encode()
+    status = compiler.tandem_lower(subgraph, len(subgraph), array, len(array), encoded, byref(handle))
+    if status != 0:
+        raise RuntimeError(f"lowering: {compiler.tandem_lower_last_error().decode()}")
     try:
         return _copy(compiler, handle)
     finally:
         compiler.tandem_lowered_free(handle)
 
 
-def _copy(compiler: ctypes.CDLL, handle: ctypes.c_void_p) -> Lowered:
-    data, length, key = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_char_p()
-    compiler.tandem_lowered_program(handle, ctypes.byref(data), ctypes.byref(length))
-    program = ctypes.string_at(data.value, length.value)
+def _copy(compiler: ctypes.CDLL, handle: c_void_p) -> Lowered:
+    key, data, length = c_char_p(), c_void_p(), c_uint64()
+    program = ctypes.string_at(compiler.tandem_lowered_program(handle, byref(length)), length.value)
     entries = {}
     for i in range(compiler.tandem_lowered_entry_count(handle)):
-        compiler.tandem_lowered_entry(handle, i, ctypes.byref(key), ctypes.byref(data), ctypes.byref(length))
+        if compiler.tandem_lowered_entry(handle, i, byref(key), byref(data), byref(length)) != 0:
+            raise RuntimeError(f"lowering: {compiler.tandem_lower_last_error().decode()}")
         entries[key.value.decode()] = ctypes.string_at(data.value, length.value)
-    return Lowered(program, entries, compiler.tandem_lowered_dump(handle).decode())
+    return Lowered(program, entries, compiler.tandem_lower_dump(handle).decode())
 
 
 @functools.cache
 def _compiler() -> ctypes.CDLL:
-    compiler = ctypes.CDLL(str(library.find("tandem_lower")))
-    compiler.tandem_lower.argtypes = [
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.POINTER(_Constant),
-        ctypes.c_size_t,
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        ctypes.POINTER(ctypes.c_void_p),
-    ]
-    compiler.tandem_lower_last_error.restype = ctypes.c_char_p
-    compiler.tandem_lowered_entry_count.restype = ctypes.c_size_t
-    compiler.tandem_lowered_dump.restype = ctypes.c_char_p
+    path = library.find("tandem_lower")
+    compiler = ctypes.CDLL(str(path))
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(compiler, name)
+        function.restype, function.argtypes = result, arguments
+    version = compiler.tandem_lower_abi_version()
+    if version != ABI_VERSION:
+        raise ImportError(f"{path} has ABI version {version}, expected {ABI_VERSION}; run `cargo xtask build`")
     return compiler
