@@ -4,7 +4,9 @@ import executorch_tandem
 import pytest
 import torch
 from executorch.devtools import Inspector
+from executorch.exir import to_edge_transform_and_lower
 from executorch.runtime import Runtime
+from executorch_tandem import TandemPartitioner
 from helpers import export
 from torch import nn
 
@@ -55,16 +57,26 @@ def test_a_method_gone_is_no_longer_listed(exported):
     assert len(executorch_tandem.delegates()) == before
 
 
-def test_inspector_shows_each_op_by_name(exported, tmp_path):
-    pte = tmp_path / "net.pte"
-    pte.write_bytes(exported.pte())
-    program = Runtime.get().load_program(pte, enable_etdump=True, debug_buffer_size=1 << 20)
-    method = program.load_method("forward")
+def test_inspector_shows_each_op_with_its_source(tmp_path):
+    program = torch.export.export(Net().eval(), (torch.randn(1, 3, 8, 8),))
+    lowered = to_edge_transform_and_lower(program, partitioner=[TandemPartitioner()], generate_etrecord=True)
+    executorch = lowered.to_executorch()
+    pte, record, dump = (str(tmp_path / name) for name in ("net.pte", "etrecord", "etdump"))
+    with open(pte, "wb") as file:
+        executorch.write_to_file(file)
+    executorch.get_etrecord().save(record)
+
+    loaded = Runtime.get().load_program(pte, enable_etdump=True, debug_buffer_size=1 << 20)
+    method = loaded.load_method("forward")
     for _ in range(3):
         method.execute([torch.randn(1, 3, 8, 8)])
-    program.write_etdump_result_to_file(tmp_path / "etdump", tmp_path / "debug")
-    inspector = Inspector(etdump_path=str(tmp_path / "etdump"))
-    events = {e.name: e for block in inspector.event_blocks for e in block.events if e.is_delegated_op}
-    assert set(names(exported)) <= set(events)
-    assert events["stem.0"].delegate_backend_name == "TandemBackend"
-    assert len(events["stem.0"].perf_data.raw) == 3 and min(events["stem.0"].perf_data.raw) >= 0
+    loaded.write_etdump_result_to_file(dump, str(tmp_path / "debug"))
+    blocks = Inspector(etdump_path=dump, etrecord=record).event_blocks
+    events = {e.name: e for block in blocks for e in block.events if e.is_delegated_op}
+
+    steps = executorch_tandem.delegates()[-1].steps
+    assert set(events) == {step.name for step in steps}
+    conv = events["stem.0"]
+    assert conv.delegate_backend_name == "TandemBackend"
+    assert set(conv.op_types) >= {"aten.convolution.default", "aten.relu.default"}
+    assert len(conv.perf_data.raw) == 3 and min(conv.perf_data.raw) > 0
