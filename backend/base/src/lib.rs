@@ -1,12 +1,14 @@
 //! The unsafe ground Tandem stands on: aligned memory, strided shapes, tasks, the team of workers, CPU detection.
 //! Small on purpose, and run under Miri.
 
+pub mod cpu;
 pub mod isa;
 pub mod mem;
 pub mod strided;
 pub mod task;
 pub mod team;
 
+pub use cpu::Cpu;
 pub use isa::Isa;
 pub use mem::{AlignedBuf, Lease, Span, SpanMut};
 pub use strided::Strided;

@@ -14,10 +14,17 @@ use bytemuck::Pod;
 /// Alignment of every buffer and of every offset planned in one, in bytes: a cache line.
 pub const ALIGN: usize = 64;
 
-/// Zeroed bytes at a 64-byte boundary; 2 MiB and more start at a 4 KiB boundary.
+/// From this many bytes on a buffer is a mapping of its own, at a 2 MiB boundary and in pages as large as the system
+/// gives: nothing is zeroed, and no memory taken, before it is touched.
+const LARGE: usize = 2 << 20;
+
+/// Zeroed bytes at a 64-byte boundary.
 pub struct AlignedBuf {
     ptr: NonNull<u8>,
     len: usize,
+    /// The mapping the bytes lie in, where they have one.
+    #[cfg(all(unix, not(miri)))]
+    map: Option<map::Map>,
 }
 
 // SAFETY: the buffer owns its bytes; shared access goes through `&self` and gives no way to write.
@@ -28,19 +35,35 @@ unsafe impl Sync for AlignedBuf {}
 impl AlignedBuf {
     /// `len` zeroed bytes.
     pub fn zeroed(len: usize) -> Self {
-        if len == 0 {
-            return Self { ptr: NonNull::<Line>::dangling().cast(), len };
-        }
-        let layout = Self::layout(len);
-        // SAFETY: the layout has a size above 0.
-        let ptr = unsafe { alloc_zeroed(layout) };
-        let ptr = NonNull::new(ptr).unwrap_or_else(|| handle_alloc_error(layout));
-        Self { ptr, len }
+        Self::try_zeroed(len).unwrap_or_else(|| match Layout::from_size_align(len, ALIGN) {
+            Ok(layout) => handle_alloc_error(layout),
+            Err(_) => panic!("a buffer of {len} bytes"),
+        })
     }
 
-    fn layout(len: usize) -> Layout {
-        let align = if len >= 2 << 20 { 4096 } else { ALIGN };
-        Layout::from_size_align(len, align).expect("buffer length below isize::MAX")
+    /// `len` zeroed bytes, or `None` where the system has no such room.
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        if len == 0 {
+            return Some(Self::unmapped(NonNull::<Line>::dangling().cast(), 0));
+        }
+        #[cfg(all(unix, not(miri)))]
+        if len >= LARGE {
+            let map = map::Map::new(len, LARGE)?;
+            return Some(Self { ptr: map.start(LARGE), len, map: Some(map) });
+        }
+        let layout = Layout::from_size_align(len, ALIGN).ok()?;
+        // SAFETY: the layout has a size above 0.
+        let ptr = unsafe { alloc_zeroed(layout) };
+        Some(Self::unmapped(NonNull::new(ptr)?, len))
+    }
+
+    fn unmapped(ptr: NonNull<u8>, len: usize) -> Self {
+        Self {
+            ptr,
+            len,
+            #[cfg(all(unix, not(miri)))]
+            map: None,
+        }
     }
 
     /// Length in bytes.
@@ -73,9 +96,61 @@ impl AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
+        #[cfg(all(unix, not(miri)))]
+        if self.map.is_some() {
+            return;
+        }
         if self.len > 0 {
-            // SAFETY: allocated in `zeroed` with this layout.
-            unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.len)) }
+            let layout = Layout::from_size_align(self.len, ALIGN).expect("the layout it was allocated with");
+            // SAFETY: allocated in `try_zeroed` with this layout.
+            unsafe { dealloc(self.ptr.as_ptr(), layout) }
+        }
+    }
+}
+
+#[cfg(all(unix, not(miri)))]
+mod map {
+    use std::ptr::{self, NonNull};
+
+    /// An anonymous private mapping.
+    pub(super) struct Map {
+        base: NonNull<u8>,
+        len: usize,
+    }
+
+    impl Map {
+        /// Room for `len` bytes from the first multiple of `align` on.
+        pub fn new(len: usize, align: usize) -> Option<Self> {
+            let len = len.checked_add(align).filter(|&len| isize::try_from(len).is_ok())?;
+            let (access, kind) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            // SAFETY: a fresh mapping, touching nothing that exists.
+            let base = unsafe { libc::mmap(ptr::null_mut(), len, access, kind, -1, 0) };
+            if base == libc::MAP_FAILED {
+                return None;
+            }
+            #[cfg(target_os = "linux")]
+            // SAFETY: advice on the mapping just made; a refusal changes nothing.
+            unsafe {
+                libc::madvise(base, len, libc::MADV_HUGEPAGE);
+            }
+            Some(Self { base: NonNull::new(base.cast())?, len })
+        }
+
+        /// The first multiple of `align` in it.
+        pub fn start(&self, align: usize) -> NonNull<u8> {
+            let skip = self.base.as_ptr().align_offset(align);
+            // SAFETY: the mapping is longer than `align`.
+            unsafe { self.base.add(skip) }
+        }
+    }
+
+    impl Drop for Map {
+        fn drop(&mut self) {
+            // SAFETY: mapped in `new`, and its owner is gone.
+            unsafe {
+                libc::munmap(self.base.as_ptr().cast(), self.len);
+            }
         }
     }
 }
@@ -245,6 +320,13 @@ impl<'a, T> SpanMut<'a, T> {
         let fits = ptr.is_aligned() && bytes.is_multiple_of(size_of::<U>());
         fits.then(|| SpanMut { ptr, len: bytes / size_of::<U>(), _life: PhantomData })
     }
+    /// Elements at an address.
+    ///
+    /// # Safety
+    /// `len` elements lie at `ptr`, aligned, initialised and alive for `'a`.
+    pub(crate) unsafe fn from_raw(ptr: *mut T, len: usize) -> Self {
+        Self { ptr, len, _life: PhantomData }
+    }
     /// The same elements, to read.
     pub fn as_span(&self) -> Span<'a, T> {
         Span { ptr: self.ptr, len: self.len, _life: PhantomData }
@@ -275,6 +357,20 @@ mod tests {
         let a = lease.span::<f32>(0..64).unwrap().addresses();
         assert!(!overlap(&a, &lease.span_mut::<f32>(64..128).unwrap().addresses()));
         assert!(overlap(&a, &lease.span_mut::<f32>(60..64).unwrap().addresses()));
+    }
+
+    #[test]
+    fn large_buffers_are_zeroed_and_aligned() {
+        for len in [1, 63, 4096, LARGE - 1, LARGE, LARGE + 1, 3 * LARGE + 77] {
+            let mut buf = AlignedBuf::zeroed(len);
+            let align = if len >= LARGE && cfg!(all(unix, not(miri))) { LARGE } else { ALIGN };
+            assert!(buf.bytes().as_ptr().addr().is_multiple_of(align));
+            assert_eq!(buf.len(), len);
+            assert!(buf.bytes().iter().all(|&b| b == 0));
+            buf.bytes_mut()[len - 1] = 1;
+        }
+        assert!(AlignedBuf::try_zeroed(usize::MAX).is_none());
+        assert!(AlignedBuf::try_zeroed(isize::MAX as usize - 4096).is_none());
     }
 
     #[test]

@@ -1,0 +1,207 @@
+//! Where a crew's threads find tiles: one phase of one task at a time.
+//!
+//! # Protocol
+//! `unclaimed` counts the tiles of the current phase that nobody has claimed, `finished` those that are computed. The
+//! caller writes `job` while nothing is unclaimed and nothing is unfinished, then stores `unclaimed`. A thread claims
+//! tiles by taking them off `unclaimed`, and only then reads `job`; after computing them it adds them to `finished`.
+//! The caller goes on when all are finished. So
+//!
+//! - a claim is always one of the current phase, however long ago the thread looked: there is no stale pointer to act
+//!   upon, and a thread that was preempted holds up nobody but for the tiles it has claimed;
+//! - `job` is read between a claim and its tiles' finish only, and written outside of that;
+//! - `unclaimed.store(Release)` → claim (`Acquire`; claims between are read-modify-writes and continue the release
+//!   sequence): the job and everything written in earlier phases is visible to whoever claims;
+//! - `finished.fetch_add(Release)` → `load(Acquire)` of the total: everything the tiles wrote is visible to the caller,
+//!   and every read of `job` comes before its next write.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, Shared, Wait};
+use crate::mem::SpanMut;
+use crate::task::Task;
+
+/// A counter on a cache line of its own (two, as lines are fetched in pairs).
+#[repr(align(128))]
+struct Line<T>(T);
+
+/// One phase of a task.
+#[derive(Clone, Copy)]
+pub(crate) struct Job {
+    /// The task; alive until the phase is finished.
+    pub task: *const dyn Task,
+    /// Its phase.
+    pub phase: usize,
+    /// Tiles of the phase.
+    pub tiles: usize,
+    /// Scratch of worker 0.
+    pub scratch: *mut u8,
+    /// Bytes from one worker's scratch to the next.
+    pub stride: usize,
+    /// Bytes of scratch of a worker.
+    pub bytes: usize,
+}
+
+impl Job {
+    /// # Safety
+    /// The caller has claimed `tiles`, is the only thread called `worker`, and task and scratch live.
+    unsafe fn run(&self, worker: usize, tiles: std::ops::Range<usize>) {
+        // SAFETY: every worker's scratch lies within the block the job was made with.
+        let scratch = unsafe { SpanMut::from_raw(self.scratch.add(worker * self.stride), self.bytes) };
+        // SAFETY: the task lives; claims are disjoint, phases are separated, the scratch is this worker's.
+        unsafe { (*self.task).run(self.phase, tiles, scratch) }
+    }
+}
+
+/// A crew's board.
+pub(crate) struct Board {
+    unclaimed: Line<AtomicUsize>,
+    finished: Line<AtomicUsize>,
+    /// Threads that share the work, the caller included: sets the size of claims.
+    threads: AtomicUsize,
+    /// Workers that have come.
+    joined: AtomicUsize,
+    /// No more work: workers leave.
+    closed: AtomicBool,
+    failed: AtomicBool,
+    failure: Mutex<Option<Box<dyn Any + Send>>>,
+    job: Shared<Job>,
+}
+
+// SAFETY: the pointers of `job` are used under the protocol above only, and what they point to is shared by `Task: Sync`
+// and one scratch a worker.
+unsafe impl Send for Board {}
+// SAFETY: as above.
+unsafe impl Sync for Board {}
+
+struct Nothing;
+// SAFETY: it has no tiles.
+unsafe impl Task for Nothing {
+    fn tiles(&self, _: usize) -> usize {
+        0
+    }
+    unsafe fn run(&self, _: usize, _: std::ops::Range<usize>, _: SpanMut<'_, u8>) {}
+}
+
+impl Board {
+    pub fn new() -> Self {
+        let task: *const dyn Task = &Nothing;
+        let job = Job { task, phase: 0, tiles: 0, scratch: std::ptr::null_mut(), stride: 0, bytes: 0 };
+        Self {
+            unclaimed: Line(AtomicUsize::new(0)),
+            finished: Line(AtomicUsize::new(0)),
+            threads: AtomicUsize::new(1),
+            joined: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+            job: Shared::new(job),
+        }
+    }
+
+    /// Ready for another crew. `&mut`: no worker is left here.
+    pub fn reopen(&mut self) {
+        self.threads.store(1, Ordering::Relaxed);
+        self.joined.store(0, Ordering::Relaxed);
+        self.closed.store(false, Ordering::Relaxed);
+    }
+
+    /// Says how many threads share the work.
+    pub fn set_threads(&self, threads: usize) {
+        self.threads.store(threads, Ordering::Relaxed);
+    }
+
+    /// Workers that have come so far.
+    pub fn joined(&self) -> usize {
+        self.joined.load(Ordering::Relaxed)
+    }
+
+    /// Sends the workers away.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Runs one phase to its end, with whoever comes to help. A panic in a tile, on any thread, is resumed here when no
+    /// tile is running any more; the rest of the phase is then not computed.
+    ///
+    /// # Safety
+    /// One thread calls this; `job` is of a live task whose earlier phases are finished, with scratch for every worker.
+    pub unsafe fn run(&self, job: Job) {
+        self.finished.0.store(0, Ordering::Relaxed);
+        // SAFETY: all tiles of the phase before are finished, so nobody reads the job until there are unclaimed ones.
+        unsafe { self.job.set(job) }
+        self.unclaimed.0.store(job.tiles, Ordering::Release);
+        self.work(0);
+        let mut wait = Wait::default();
+        while self.finished.0.load(Ordering::Acquire) != job.tiles {
+            wait.poll();
+        }
+        // Relaxed: set before the failing tile's `finished`, which has been acquired.
+        if self.failed.load(Ordering::Relaxed) {
+            self.failed.store(false, Ordering::Relaxed);
+            let failure = self.failure.lock().unwrap_or_else(|e| e.into_inner()).take();
+            resume_unwind(failure.unwrap_or_else(|| Box::new("a tile panicked")));
+        }
+    }
+
+    /// Works as one of the crew until the board is closed.
+    pub fn serve(&self) {
+        // Worker 0 is the caller. Relaxed: only the number's uniqueness counts.
+        let worker = 1 + self.joined.fetch_add(1, Ordering::Relaxed);
+        let mut wait = Wait::default();
+        loop {
+            if self.work(worker) {
+                wait = Wait::default();
+            } else if self.closed.load(Ordering::Acquire) {
+                return;
+            } else {
+                wait.poll();
+            }
+        }
+    }
+
+    /// Claims and computes tiles until none is unclaimed; whether there were any.
+    fn work(&self, worker: usize) -> bool {
+        let mut worked = false;
+        loop {
+            let left = self.unclaimed.0.load(Ordering::Relaxed);
+            if left == 0 {
+                return worked;
+            }
+            let take = claim(left, self.threads.load(Ordering::Relaxed));
+            let claimed = self.unclaimed.0.compare_exchange_weak(
+                left,
+                left - take,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            if claimed.is_err() {
+                continue;
+            }
+            // SAFETY: claimed and not finished, so the job is not written before `finished` below.
+            let job = unsafe { self.job.get() };
+            let first = job.tiles - left;
+            // SAFETY: these tiles are this thread's, and so is its number.
+            let tiles = catch_unwind(AssertUnwindSafe(|| unsafe { job.run(worker, first..first + take) }));
+            let rest = match tiles {
+                Ok(()) => 0,
+                Err(failure) => self.fail(failure),
+            };
+            self.finished.0.fetch_add(take + rest, Ordering::Release);
+            worked = true;
+        }
+    }
+
+    /// Keeps the first failure and takes the tiles that are left, which nobody computes then.
+    fn fail(&self, failure: Box<dyn Any + Send>) -> usize {
+        self.failure.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(failure);
+        self.failed.store(true, Ordering::Relaxed);
+        self.unclaimed.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Tiles to claim of `left`: fewer as they run out, so that threads finish together, and never so many that one
+/// preempted thread holds up much.
+fn claim(left: usize, threads: usize) -> usize {
+    if threads == 1 { left } else { left.div_ceil(4 * threads) }
+}

@@ -1,0 +1,247 @@
+//! The team: one per process, whose workers are claimed for an execute and claim tiles of one task at a time.
+//!
+//! Worker threads start when first wanted and live as long as the process. An execute enters the team with the number
+//! of threads it may use and gets a [`Crew`]: itself and the workers that are idle. Within the crew's life workers poll
+//! for tiles; when it is dropped they park. Nobody ever waits for a worker to come or go, only for tiles it has claimed:
+//! a crew below strength takes in workers that become idle before each task.
+
+mod board;
+mod sync;
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Thread};
+
+use crate::mem::{AlignedBuf, SpanMut};
+use crate::task::Task;
+use board::{Board, Job};
+
+/// Most threads of a crew.
+pub const MAX_THREADS: usize = 256;
+
+/// The workers of this process.
+pub struct Team {
+    pool: Mutex<Pool>,
+}
+
+struct Pool {
+    workers: Vec<&'static Worker>,
+    /// Boards of past and present crews; one whose count is 1 is free.
+    boards: Vec<Arc<Board>>,
+    /// Threads do not survive a fork.
+    process: u32,
+}
+
+/// A worker as others see it.
+///
+/// `duty` is null while it is idle, a board (with one of its counts) from being claimed until the worker takes it, and
+/// [`BUSY`] until it is idle again. Only who holds the pool's lock turns null into a board; the worker turns that into
+/// `BUSY` and `BUSY` into null; the crew, on leaving, turns its board into null where the worker has not come.
+struct Worker {
+    duty: AtomicPtr<Board>,
+    thread: OnceLock<Thread>,
+}
+
+const BUSY: *mut Board = ptr::without_provenance_mut(1);
+
+/// The caller and the workers claimed for one execute.
+pub struct Crew<'a> {
+    team: &'a Team,
+    /// Absent in a crew of one.
+    board: Option<Arc<Board>>,
+    wanted: usize,
+    threads: usize,
+}
+
+/// Scratch of every worker of a crew; grows when asked for more, never shrinks.
+#[derive(Default)]
+pub struct Scratch {
+    buf: Option<AlignedBuf>,
+}
+
+impl Team {
+    const fn new() -> Self {
+        Self { pool: Mutex::new(Pool { workers: Vec::new(), boards: Vec::new(), process: 0 }) }
+    }
+
+    /// The process's team. Starts no thread before one is needed.
+    pub fn global() -> &'static Team {
+        static TEAM: Team = Team::new();
+        &TEAM
+    }
+
+    /// A crew of up to `threads` (at most [`MAX_THREADS`]), the caller included.
+    pub fn enter(&self, threads: usize) -> Crew<'_> {
+        let wanted = threads.clamp(1, MAX_THREADS);
+        let board = (wanted > 1).then(|| {
+            let mut pool = self.pool();
+            pool.grow(wanted - 1);
+            pool.board()
+        });
+        let mut crew = Crew { team: self, board, wanted, threads: 1 };
+        crew.recruit();
+        crew
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        if pool.process != process {
+            *pool = Pool { workers: Vec::new(), boards: Vec::new(), process };
+        }
+        pool
+    }
+}
+
+impl Pool {
+    /// A board no other crew or worker looks at.
+    fn board(&mut self) -> Arc<Board> {
+        for board in &mut self.boards {
+            // Acquires what those who gave it back did.
+            if let Some(free) = Arc::get_mut(board) {
+                free.reopen();
+                return board.clone();
+            }
+        }
+        self.boards.push(Arc::new(Board::new()));
+        self.boards[self.boards.len() - 1].clone()
+    }
+
+    /// Starts workers until there are `count`, or the system has no more threads.
+    fn grow(&mut self, count: usize) {
+        while self.workers.len() < count {
+            let worker: &'static Worker = Box::leak(Box::new(Worker {
+                duty: AtomicPtr::new(ptr::null_mut()),
+                thread: OnceLock::new(),
+            }));
+            let name = format!("tandem-{}", self.workers.len() + 1);
+            let Ok(handle) = thread::Builder::new().name(name).spawn(|| worker.live()) else { return };
+            worker.thread.get_or_init(|| handle.thread().clone());
+            self.workers.push(worker);
+        }
+    }
+}
+
+impl Worker {
+    fn live(&self) {
+        loop {
+            let board = self.duty.load(Ordering::Acquire);
+            if board.is_null() {
+                thread::park();
+                continue;
+            }
+            // Acquire: the board as the crew left it. It fails where the crew has taken the board back.
+            if self.duty.compare_exchange(board, BUSY, Ordering::Acquire, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            // SAFETY: the pointer came from `into_raw` with a count of its own, and this thread has just taken it.
+            let board = unsafe { Arc::from_raw(board) };
+            board.serve();
+            drop(board);
+            self.duty.store(ptr::null_mut(), Ordering::Release);
+        }
+    }
+}
+
+impl Crew<'_> {
+    /// Threads of this crew so far, the caller included.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Takes in idle workers while there are fewer than wanted.
+    fn recruit(&mut self) {
+        let Some(board) = self.board.as_ref().filter(|_| self.threads < self.wanted) else { return };
+        let pool = self.team.pool();
+        for worker in &pool.workers {
+            if self.threads == self.wanted {
+                break;
+            }
+            if worker.duty.load(Ordering::Acquire).is_null() {
+                let own = Arc::into_raw(board.clone()).cast_mut();
+                worker.duty.store(own, Ordering::Release);
+                if let Some(thread) = worker.thread.get() {
+                    thread.unpark();
+                }
+                self.threads += 1;
+            }
+        }
+        board.set_threads(self.threads);
+    }
+
+    /// Runs a task to its end.
+    ///
+    /// # Panics
+    /// With the panic of a tile, on whichever thread it ran, once no tile is running.
+    pub fn run(&mut self, task: &dyn Task, scratch: &mut Scratch) {
+        self.recruit();
+        let bytes = task.scratch();
+        scratch.reserve(self.wanted, bytes);
+        for phase in 0..task.phases() {
+            let tiles = task.tiles(phase);
+            match &self.board {
+                Some(board) if self.threads > 1 && tiles > 1 => {
+                    // SAFETY: a pointer to the same task with its lifetime forgotten: `run` uses it while it lasts.
+                    let task: *const dyn Task =
+                        unsafe { std::mem::transmute::<*const (dyn Task + '_), *const dyn Task>(task) };
+                    let (base, stride) = scratch.base(bytes);
+                    // SAFETY: the task outlives the call, phases come in order, there is scratch for all wanted.
+                    unsafe { board.run(Job { task, phase, tiles, scratch: base, stride, bytes }) }
+                }
+                _ if tiles > 0 => {
+                    let (base, _) = scratch.base(bytes);
+                    // SAFETY: `base` has at least `bytes`; one call covers the phase, phases come in order.
+                    unsafe { task.run(phase, 0..tiles, SpanMut::from_raw(base, bytes)) }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Crew<'_> {
+    fn drop(&mut self) {
+        let Some(board) = &self.board else { return };
+        board.close();
+        if board.joined() + 1 >= self.threads {
+            return;
+        }
+        // Workers that have not come yet are free for the next crew at once.
+        let own = Arc::as_ptr(board).cast_mut();
+        for worker in &self.team.pool().workers {
+            let back =
+                worker.duty.compare_exchange(own, ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed);
+            if back.is_ok() {
+                // SAFETY: the worker's count, given by `into_raw`, which it can no longer take.
+                drop(unsafe { Arc::from_raw(own) });
+            }
+        }
+    }
+}
+
+/// Bytes between the scratch of two workers.
+fn stride(bytes: usize) -> usize {
+    bytes.next_multiple_of(4096)
+}
+
+impl Scratch {
+    /// Makes room for `bytes` per worker of a crew of `threads`.
+    pub fn reserve(&mut self, threads: usize, bytes: usize) {
+        let need = threads * stride(bytes);
+        if self.buf.as_ref().map_or(0, AlignedBuf::len) < need {
+            self.buf = Some(AlignedBuf::zeroed(need));
+        }
+    }
+
+    /// First byte and distance of the workers' blocks.
+    fn base(&mut self, bytes: usize) -> (*mut u8, usize) {
+        match &mut self.buf {
+            Some(buf) => (buf.bytes_mut().as_mut_ptr(), stride(bytes)),
+            None => (ptr::without_provenance_mut(crate::mem::ALIGN), 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

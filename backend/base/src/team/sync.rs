@@ -1,0 +1,56 @@
+//! The synchronisation a board is made of, in one place so that a model checker can put its own here.
+
+pub(crate) use std::sync::Mutex;
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use std::cell::UnsafeCell;
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
+
+/// Memory whose readers and writers take turns by other means.
+pub(crate) struct Shared<T>(UnsafeCell<T>);
+
+impl<T: Copy> Shared<T> {
+    pub fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// # Safety
+    /// Nothing writes meanwhile.
+    pub unsafe fn get(&self) -> T {
+        // SAFETY: the caller rules out writers.
+        unsafe { *self.0.get() }
+    }
+
+    /// # Safety
+    /// Nothing reads or writes meanwhile.
+    pub unsafe fn set(&self, value: T) {
+        // SAFETY: the caller rules out readers and writers.
+        unsafe { *self.0.get() = value }
+    }
+}
+
+/// Polls with pauses at first, then lets others run.
+#[derive(Default)]
+pub(crate) struct Wait {
+    polls: u32,
+    since: Option<Instant>,
+    long: bool,
+}
+
+/// How long a thread polls before it yields.
+const PATIENCE: Duration = Duration::from_micros(50);
+
+impl Wait {
+    pub fn poll(&mut self) {
+        if self.long || cfg!(miri) {
+            return yield_now();
+        }
+        std::hint::spin_loop();
+        self.polls += 1;
+        if self.polls.is_multiple_of(32) {
+            let since = *self.since.get_or_insert_with(Instant::now);
+            self.long = since.elapsed() > PATIENCE;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Every tile once, phases in order, scratch to itself, whatever the threads do.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const ROUNDS: usize = if cfg!(miri) { 5 } else { 3000 };
+
+/// Phase p writes `next[t] = sum of a window of the phase before + t`: wrong where a barrier leaks or a tile is missed
+/// or computed twice (the tile's own cell of the phase's buffer is read and must be the round's start value).
+struct Waves {
+    phases: usize,
+    tiles: usize,
+    cells: Vec<Vec<AtomicUsize>>,
+    threads_seen: AtomicUsize,
+    panic_at: Option<(usize, usize)>,
+}
+
+impl Waves {
+    fn new(phases: usize, tiles: usize) -> Self {
+        let row = || (0..tiles).map(|_| AtomicUsize::new(0)).collect();
+        let cells = (0..phases + 1).map(|_| row()).collect();
+        Self { phases, tiles, cells, threads_seen: AtomicUsize::new(0), panic_at: None }
+    }
+
+    fn expected(&self) -> Vec<usize> {
+        let mut row = vec![0; self.tiles];
+        for _ in 0..self.phases {
+            row = (0..self.tiles).map(|t| row[t] + row[(t + 7) % self.tiles] % 1000 + t + 1).collect();
+        }
+        row
+    }
+
+    fn check(&self) {
+        let row: Vec<usize> = self.cells[self.phases].iter().map(|c| c.swap(0, Ordering::Relaxed)).collect();
+        assert_eq!(row, self.expected());
+        self.cells.iter().flatten().for_each(|c| c.store(0, Ordering::Relaxed));
+    }
+}
+
+// SAFETY: tiles write their own cells, all atomic.
+unsafe impl Task for Waves {
+    fn phases(&self) -> usize {
+        self.phases
+    }
+    fn tiles(&self, _: usize) -> usize {
+        self.tiles
+    }
+    fn scratch(&self) -> usize {
+        64
+    }
+    unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+        assert_eq!((scratch.len(), scratch.addresses().start % 64), (64, 0));
+        // SAFETY: the scratch is this thread's for the length of the call.
+        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.ptr(), scratch.len()) };
+        let mark = tiles.start as u8;
+        scratch.fill(mark);
+        self.threads_seen.fetch_max(tiles.len(), Ordering::Relaxed);
+        for t in tiles {
+            if self.panic_at == Some((phase, t)) {
+                panic!("tile {t} of phase {phase}");
+            }
+            let at = |t: usize| self.cells[phase][t % self.tiles].load(Ordering::Relaxed);
+            // Relaxed: the barrier alone orders phases.
+            let before =
+                self.cells[phase + 1][t].fetch_add(at(t) + at(t + 7) % 1000 + t + 1, Ordering::Relaxed);
+            assert_eq!(before, 0, "tile {t} of phase {phase} ran twice");
+        }
+        assert!(scratch.iter().all(|&b| b == mark), "scratch shared by two threads");
+    }
+}
+
+#[test]
+fn many_executes_on_more_threads_than_cores() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    for round in 0..ROUNDS {
+        let task = Waves::new(1 + round % 4, 1 + round % 97);
+        let mut crew = team.enter(1 + round % 8);
+        crew.run(&task, &mut scratch);
+        task.check();
+    }
+}
+
+#[test]
+fn many_tasks_in_one_execute() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    let mut crew = team.enter(8);
+    let task = Waves::new(3, 61);
+    for _ in 0..ROUNDS {
+        crew.run(&task, &mut scratch);
+        task.check();
+    }
+}
+
+#[test]
+fn crews_share_the_team() {
+    let team = Team::new();
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let team = &team;
+            scope.spawn(move || {
+                let mut scratch = Scratch::default();
+                for round in 0..ROUNDS / 4 {
+                    let task = Waves::new(2, 40 + (seed + round) % 9);
+                    let mut crew = team.enter(2 + (seed + round) % 4);
+                    for _ in 0..3 {
+                        crew.run(&task, &mut scratch);
+                        task.check();
+                    }
+                }
+            });
+        }
+    });
+    let pool = team.pool();
+    assert!(pool.workers.len() <= 4, "{} workers for crews of five", pool.workers.len());
+    assert!(pool.boards.len() <= 8, "{} boards for four crews and four workers", pool.boards.len());
+}
+
+#[test]
+fn entering_and_leaving() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    for round in 0..ROUNDS * 3 {
+        let mut crew = team.enter(4);
+        if round % 16 == 0 {
+            let task = Waves::new(1, 9);
+            crew.run(&task, &mut scratch);
+            task.check();
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !team.pool().workers.iter().all(|w| w.duty.load(Ordering::Acquire).is_null()) {
+        assert!(Instant::now() < deadline, "workers do not come to rest");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_crew_takes_in_workers_that_become_idle() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    let first = team.enter(3);
+    assert_eq!(first.threads(), 3);
+    let mut second = team.enter(3);
+    assert_eq!(second.threads(), 1, "all workers are claimed");
+    drop(first);
+    let task = Waves::new(1, 50);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while second.threads() < 3 {
+        assert!(Instant::now() < deadline, "the idle workers are never claimed");
+        second.run(&task, &mut scratch);
+        task.check();
+    }
+}
+
+#[test]
+fn no_worker_is_waited_for() {
+    // Workers that never come: the crew does all itself.
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    let absent: &'static Worker =
+        Box::leak(Box::new(Worker { duty: AtomicPtr::new(ptr::null_mut()), thread: OnceLock::new() }));
+    team.pool().workers.push(absent);
+    for _ in 0..3 {
+        let mut crew = team.enter(2);
+        assert_eq!(crew.threads(), 2);
+        let task = Waves::new(3, 50);
+        crew.run(&task, &mut scratch);
+        task.check();
+    }
+}
+
+#[test]
+fn panics_reach_the_caller_and_leave_the_crew_usable() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    let mut crew = team.enter(4);
+    for round in 0..ROUNDS / 50 + 2 {
+        let mut bad = Waves::new(3, 40);
+        let at = (round % 3, round * 7 % 40);
+        bad.panic_at = Some(at);
+        let failure = catch_unwind(AssertUnwindSafe(|| crew.run(&bad, &mut scratch))).unwrap_err();
+        let message = failure.downcast_ref::<String>().unwrap();
+        assert_eq!(*message, format!("tile {} of phase {}", at.1, at.0));
+        let good = Waves::new(2, 40);
+        crew.run(&good, &mut scratch);
+        good.check();
+    }
+}
+
+#[test]
+fn claims_are_small_where_threads_share() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    let task = Waves::new(1, 320);
+    team.enter(1).run(&task, &mut scratch);
+    assert_eq!(task.threads_seen.swap(0, Ordering::Relaxed), 320);
+    task.check();
+    team.enter(4).run(&task, &mut scratch);
+    assert!(task.threads_seen.load(Ordering::Relaxed) <= 20);
+}
+
+#[test]
+fn tasks_without_tiles_or_phases() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    let mut crew = team.enter(3);
+    for task in [Waves::new(0, 5), Waves::new(2, 0)] {
+        crew.run(&task, &mut scratch);
+        task.check();
+    }
+}
+
+#[test]
+#[cfg(all(unix, not(miri)))]
+fn a_forked_process_has_a_team_of_its_own() {
+    let mut scratch = Scratch::default();
+    let task = Waves::new(2, 50);
+    Team::global().enter(3).run(&task, &mut scratch);
+    task.check();
+    // SAFETY: the child runs one task and ends without unwinding or exit handlers.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                let mut crew = Team::global().enter(3);
+                crew.run(&task, &mut scratch);
+                task.check();
+                crew.threads()
+            }));
+            libc::_exit(if matches!(done, Ok(3)) { 0 } else { 1 });
+        }
+        let mut status = -1;
+        assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
+        assert_eq!(status, 0);
+    }
+}
