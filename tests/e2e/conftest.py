@@ -70,7 +70,7 @@ def unet(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     for bn in (m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         bn.running_mean.uniform_(-0.2, 0.2)
         bn.running_var.uniform_(0.5, 1.5)
-    image = torch.randn(1, 5, 74, 90)
+    image = torch.randn(1, 5, 76, 92)
     path = export(module, (image,), tmp_path_factory.mktemp("e2e") / "unet.pte")
     with torch.no_grad():
         return Exported(path, image, module(image))

@@ -39,7 +39,7 @@ def test_same_bits_at_every_thread_count_and_run(unet):
 
 @pytest.mark.parametrize(
     "wrong",
-    [torch.randn(1, 5, 74, 91), torch.randn(1, 4, 74, 90), torch.randn(5, 74, 90), torch.ones(1, 5, 74, 90).int()],
+    [torch.randn(1, 5, 76, 93), torch.randn(1, 4, 76, 92), torch.randn(5, 76, 92), torch.ones(1, 5, 76, 92).int()],
     ids=["width", "channels", "rank", "dtype"],
 )
 def test_wrong_input_is_an_error_and_the_next_call_works(unet, wrong):
