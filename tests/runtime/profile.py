@@ -1,5 +1,7 @@
 """Profiles: ExecuTorch's Inspector and Tandem's own report show the same operators."""
 
+import gc
+
 import executorch_tandem
 import pytest
 import torch
@@ -50,6 +52,7 @@ def test_report_has_a_step_for_each_op(exported):
 
 
 def test_a_method_gone_is_no_longer_listed(exported):
+    gc.collect()
     before = len(executorch_tandem.delegates())
     method = Runtime.get().load_program(exported.pte()).load_method("forward")
     assert len(executorch_tandem.delegates()) == before + 1

@@ -3,7 +3,7 @@
 use tandem_base::Strided;
 use tandem_kernels::gemm::{self, Gemm, Rhs};
 use tandem_kernels::{panels, select};
-use tandem_schemas::program::{Format, LinearT, MatMulT};
+use tandem_schemas::program::{EpilogueT, Format, LinearT, MatMulT};
 
 use crate::error::Error;
 use crate::ops::epilogue::{self, EpilogueOperands};
@@ -114,7 +114,7 @@ pub(crate) fn matmul<'m>(
     let (Some(a), Some(b)) = (spread(a, m, k), spread(b, k, n)) else {
         return Err(Error::program(site.name, format!("batches of {sa:?} x {sb:?} into {dst_sizes:?}")));
     };
-    if o.epilogue.is_some() {
+    if o.epilogue.as_deref().is_some_and(|stages| *stages != EpilogueT::default()) {
         return Err(Error::unsupported(site.name, "epilogue on a product of two values"));
     }
     let dst = p.output(out);
