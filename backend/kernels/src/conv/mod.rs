@@ -8,6 +8,7 @@ use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
 
+#[cfg(target_arch = "x86_64")]
 mod winograd;
 
 /// The family.

@@ -33,7 +33,6 @@ pub(super) trait Lanes: Copy {
     unsafe fn min(self, b: Self) -> Self;
 }
 
-#[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;

@@ -16,10 +16,8 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod transform;
-#[cfg(target_arch = "x86_64")]
 mod x86;
 
-#[cfg(target_arch = "x86_64")]
 pub(super) use x86::{AVX2, AVX512};
 
 use plan::{BLOCK, FREQUENCIES, Order, Plan};
@@ -51,24 +49,34 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
     refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
 }
 
-/// Products at the multiply-add rate or at the rate filters come out of L2, transforms at the vector rate (constants
-/// measured on one AVX-512 core, in elements of element-wise work), and half the time operands take out of memory: the
-/// rest hides behind the products.
-fn ns(p: &Problem, rates: &Rates, width: usize) -> f64 {
-    const SHARE: f64 = 0.95;
-    const INPUT: f64 = 400.0;
-    const FILTER: f64 = 230.0;
-    const OUTPUT: f64 = 380.0;
-    let plan = Plan::new(p, width);
+/// What the steps of a row cost.
+struct Costs {
+    /// Columns of a full panel of transformed filters.
+    width: usize,
+    /// Share of the multiply-add rate the products reach.
+    share: f64,
+    /// Transforms in elements of element-wise work: an input of 16 channels, a filter of 16 columns, an output of 16.
+    input: f64,
+    filter: f64,
+    output: f64,
+}
+
+/// Products at the multiply-add rate or at the rate filters come out of L2, transforms at the vector rate, and half
+/// the time operands take out of memory: the rest hides behind the products.
+fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
+    /// What storing a product costs, in channels.
+    const STORE: f64 = 5.0;
+    let plan = Plan::new(p, costs.width);
     let (tiles, rows) = (plan.tiles() as f64, plan.channels() as f64);
     let (blocks, columns) = (plan.blocks() as f64, panels::padded(plan.columns) as f64 / BLOCK as f64);
-    let filters = FREQUENCIES as f64 * rows * columns * BLOCK as f64;
+    let filter = FREQUENCIES as f64 * columns * BLOCK as f64;
     let transforms = match plan.order {
         Order::FiltersFirst => 1.0,
         Order::TilesFirst => plan.groups() as f64,
     };
-    let products = 2.0 * tiles * filters / (SHARE * rates.fma_gflops);
-    let reads = 4.0 * filters * plan.groups() as f64 / rates.l2_gbs;
-    let vectors = tiles * (blocks * INPUT + columns * OUTPUT) + transforms * rows * columns * FILTER;
+    let products = 2.0 * tiles * filter * (rows + STORE) / (costs.share * rates.fma_gflops);
+    let reads = 4.0 * filter * rows * plan.groups() as f64 / rates.l2_gbs;
+    let vectors =
+        tiles * (blocks * costs.input + columns * costs.output) + transforms * rows * columns * costs.filter;
     products.max(reads) + vectors / rates.vector_gelems + 0.5 * Conv::cost(p).bytes / rates.dram_gbs
 }

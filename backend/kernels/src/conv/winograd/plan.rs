@@ -17,6 +17,8 @@ pub(super) const BLOCK: usize = 16;
 
 /// f32 in a cache line, also a block.
 const LINE: usize = 16;
+/// Most tiles whose products a worker holds while chunks of filters pass.
+const TOGETHER: usize = 64;
 /// Most tiles multiplied with one read of the filters.
 const GROUP: usize = 24;
 /// Most bytes of transformed inputs a worker holds.
@@ -88,13 +90,19 @@ impl Plan {
         };
         plan.chunk = plan.blocks();
         let filters = FREQUENCIES * 4 * plan.channels() * panels::padded(plan.columns);
-        if filters <= FILTER_BYTES && plan.tiles() >= 4 * GROUP {
+        if filters <= FILTER_BYTES && plan.tiles() > TOGETHER {
             let room = INPUT_BYTES / (FREQUENCIES * 4 * BLOCK * plan.blocks().max(1));
-            plan.group = room.clamp(4, GROUP);
+            // Few groups come in eights, so that threads share them evenly.
+            let groups = plan.tiles().div_ceil(room.clamp(4, GROUP));
+            let groups = if groups < 64 { groups.next_multiple_of(8) } else { groups };
+            plan.group = plan.tiles().div_ceil(groups);
         } else {
             plan.order = Order::TilesFirst;
-            plan.group = plan.tiles().clamp(1, 64);
-            plan.chunk = plan.blocks().min(6);
+            if plan.panels() < 8 {
+                plan.width = 16;
+            }
+            plan.group = plan.tiles().clamp(1, TOGETHER);
+            plan.chunk = plan.blocks().min(8);
         }
         plan
     }

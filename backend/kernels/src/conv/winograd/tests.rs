@@ -5,7 +5,7 @@ use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
 
 use crate::conv::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
-use crate::kernel::{Family, Kernel};
+use crate::kernel::{Family, Kernel, Rates, select};
 use crate::panels;
 
 const CANARY: f32 = -12345.5;
@@ -271,6 +271,7 @@ fn ways() -> Vec<Case> {
         plain(&[130], 35, 16),
         plain(&[1], 1, 1),
         Case { batch: 3, ..plain(&[100, 20], 21, 40) },
+        Case { batch: 65, ..plain(&[460], 2, 64) },
         Case { batch: 5, epilogue: [false, false, true], ..plain(&[256], 7, 64) },
     ]
 }
@@ -372,6 +373,35 @@ fn refuses_what_it_does_not_compute() {
         for p in &refused {
             assert!((row.supports)(p).is_err(), "{}: {p:?}", row.name);
         }
+    }
+}
+
+#[test]
+fn is_picked_where_it_pays() {
+    let rates = Rates::default();
+    let best = |p: &Problem| rows().map(|row| (row.ns)(p, &rates)).fold(f64::INFINITY, f64::min);
+    // A direct row at 85 % of the multiply-add rate.
+    let direct = |p: &Problem| Conv::cost(p).flops / (0.85 * rates.fma_gflops);
+    let sizes = |channels: usize, size: usize, columns: usize| {
+        let mut p = plain(&[1], 3, 1).data().problem;
+        p.src = vec![image(1, channels, [size, size], 0)];
+        p.dst = image(1, columns, [size, size], 0);
+        p
+    };
+    if rows().next().is_none() {
+        return;
+    }
+    for (channels, size, columns) in [(64, 256, 64), (128, 64, 128), (164, 16, 164), (512, 7, 512)] {
+        let p = sizes(channels, size, columns);
+        assert!(best(&p) < 0.8 * direct(&p), "{channels} -> {columns} @{size}");
+    }
+    for (channels, size, columns) in [(3, 224, 64), (256, 4, 256), (256, 2, 256), (64, 1, 64)] {
+        let p = sizes(channels, size, columns);
+        assert!(best(&p) > direct(&p), "{channels} -> {columns} @{size}");
+    }
+    if Isa::detect().has(Isa::AVX512) {
+        let choice = select(KERNELS, &sizes(64, 56, 64), Isa::AVX512 | Isa::AVX2, &rates).unwrap();
+        assert_eq!(choice.kernel.name, "avx512-winograd-4x4");
     }
 }
 
