@@ -9,7 +9,6 @@
 //! it; a filter that is not finite every pixel of its column, as in the direct sum.
 
 mod ahead;
-mod lanes;
 mod plan;
 mod product;
 mod run;
@@ -41,10 +40,6 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
         (!p.src.iter().all(channels_inner), "source channels are not inner"),
         (!channels_inner(&p.dst), "destination channels are not inner"),
         (!residual_inner, "residual channels are not inner"),
-        (
-            ![p.epilogue.act, p.epilogue.act2].into_iter().all(transform::in_registers),
-            "activation not done in registers",
-        ),
     ];
     refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
 }

@@ -1,8 +1,8 @@
 //! The 36 products: for each frequency, tiles x channels times channels x columns.
 
 use super::ahead::Lines;
-use super::lanes::Lanes;
 use super::plan::{BLOCK, Run};
+use crate::simd::Simd;
 
 /// Rows of tiles times the columns of a panel, over the channels of a chunk.
 #[derive(Clone, Copy)]
@@ -25,15 +25,15 @@ pub(super) struct Product<'a> {
 
 /// `ROWS` tiles times `COLUMNS` vectors, sums in registers, k in order.
 #[inline(always)]
-pub(super) unsafe fn multiply<V: Lanes, const ROWS: usize, const COLUMNS: usize>(p: &Product<'_>) {
+pub(super) unsafe fn multiply<V: Simd, const ROWS: usize, const COLUMNS: usize>(p: &Product<'_>) {
     // SAFETY: the caller answers for every address the description reaches and has the instruction set enabled.
     unsafe {
-        let width = COLUMNS * V::N;
+        let width = COLUMNS * V::LANES;
         let mut sums = [[V::splat(0.0); COLUMNS]; ROWS];
         if p.accumulate {
             for (r, row) in sums.iter_mut().enumerate() {
                 for (c, sum) in row.iter_mut().enumerate() {
-                    *sum = V::load(p.dst.add(r * width + c * V::N));
+                    *sum = V::load(p.dst.add(r * width + c * V::LANES));
                 }
             }
         }
@@ -49,8 +49,8 @@ pub(super) unsafe fn multiply<V: Lanes, const ROWS: usize, const COLUMNS: usize>
                         ahead = lines;
                     }
                     if ahead.count > 0 {
-                        V::prefetch(ahead.first);
-                        V::prefetch(ahead.first.wrapping_add(BLOCK));
+                        prefetch(ahead.first);
+                        prefetch(ahead.first.wrapping_add(BLOCK));
                         ahead.first = ahead.first.wrapping_add(2 * BLOCK);
                         ahead.count = ahead.count.saturating_sub(2);
                     }
@@ -71,14 +71,14 @@ pub(super) unsafe fn multiply<V: Lanes, const ROWS: usize, const COLUMNS: usize>
         }
         for (r, row) in sums.iter().enumerate() {
             for (c, sum) in row.iter().enumerate() {
-                sum.store(p.dst.add(r * width + c * V::N));
+                sum.store(p.dst.add(r * width + c * V::LANES));
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn step<V: Lanes, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn step<V: Simd, const ROWS: usize, const COLUMNS: usize>(
     sums: &mut [[V; COLUMNS]; ROWS],
     lhs: *const f32,
     rhs: *const f32,
@@ -87,7 +87,7 @@ unsafe fn step<V: Lanes, const ROWS: usize, const COLUMNS: usize>(
     unsafe {
         let mut columns = [V::splat(0.0); COLUMNS];
         for (c, column) in columns.iter_mut().enumerate() {
-            *column = V::load(rhs.add(c * V::N));
+            *column = V::load(rhs.add(c * V::LANES));
         }
         for (r, row) in sums.iter_mut().enumerate() {
             let x = V::splat(*lhs.add(r * BLOCK));
@@ -96,4 +96,17 @@ unsafe fn step<V: Lanes, const ROWS: usize, const COLUMNS: usize>(
             }
         }
     }
+}
+
+/// Asks for the cache line of an address, which need not exist, into L2.
+#[inline(always)]
+fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint, without effect where the address does not exist.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

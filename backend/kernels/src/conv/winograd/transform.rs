@@ -4,64 +4,54 @@
 
 #![expect(clippy::needless_range_loop, reason = "x and y are the axes of a tile")]
 
-use super::lanes::Lanes;
 use super::plan::{BLOCK, FREQUENCIES, PATCH, TILE};
 use crate::epilogue::Act;
+use crate::simd::{Simd, act};
 
 /// Bᵀx: 6 operations on multipliers, 6 additions.
 #[inline(always)]
-unsafe fn bt<V: Lanes>(x: [V; PATCH]) -> [V; PATCH] {
-    // SAFETY: the caller has the lanes' instruction set enabled.
-    unsafe {
-        let (two, four) = (V::splat(2.0), V::splat(4.0));
-        let even = four.neg_mul_add(x[2], x[4]);
-        let odd = four.neg_mul_add(x[1], x[3]);
-        let (c, d) = (x[4].sub(x[2]), x[3].sub(x[1]));
-        [
-            four.mul_add(x[0].sub(x[2]), c),
-            even.add(odd),
-            even.sub(odd),
-            two.mul_add(d, c),
-            two.neg_mul_add(d, c),
-            four.neg_mul_add(d, x[5].sub(x[3])),
-        ]
-    }
+fn bt<V: Simd>(x: [V; PATCH]) -> [V; PATCH] {
+    let (two, four) = (x[0].all(2.0), x[0].all(4.0));
+    let even = four.neg_mul_add(x[2], x[4]);
+    let odd = four.neg_mul_add(x[1], x[3]);
+    let (c, d) = (x[4] - x[2], x[3] - x[1]);
+    [
+        four.mul_add(x[0] - x[2], c),
+        even + odd,
+        even - odd,
+        two.mul_add(d, c),
+        two.neg_mul_add(d, c),
+        four.neg_mul_add(d, x[5] - x[3]),
+    ]
 }
 
 /// G g.
 #[inline(always)]
-unsafe fn g<V: Lanes>(w: [V; 3]) -> [V; PATCH] {
-    // SAFETY: as for `bt`.
-    unsafe {
-        let sixth = V::splat(1.0 / 6.0);
-        let even = w[0].add(w[2]).mul(V::splat(-1.0 / 6.0));
-        let far = V::splat(1.0 / 24.0).mul_add(w[0], w[2].mul(sixth));
-        let half = V::splat(1.0 / 12.0);
-        [
-            w[0].mul(V::splat(0.25)),
-            sixth.neg_mul_add(w[1], even),
-            sixth.mul_add(w[1], even),
-            half.mul_add(w[1], far),
-            half.neg_mul_add(w[1], far),
-            w[2],
-        ]
-    }
+fn g<V: Simd>(w: [V; 3]) -> [V; PATCH] {
+    let (sixth, twelfth) = (w[0].all(1.0 / 6.0), w[0].all(1.0 / 12.0));
+    let even = (w[0] + w[2]) * w[0].all(-1.0 / 6.0);
+    let far = w[0].all(1.0 / 24.0).mul_add(w[0], w[2] * sixth);
+    [
+        w[0] * w[0].all(0.25),
+        sixth.neg_mul_add(w[1], even),
+        sixth.mul_add(w[1], even),
+        twelfth.mul_add(w[1], far),
+        twelfth.neg_mul_add(w[1], far),
+        w[2],
+    ]
 }
 
 /// Aᵀm.
 #[inline(always)]
-unsafe fn at<V: Lanes>(m: [V; PATCH]) -> [V; TILE] {
-    // SAFETY: as for `bt`.
-    unsafe {
-        let (near, near_odd) = (m[1].add(m[2]), m[1].sub(m[2]));
-        let (far, far_odd) = (m[3].add(m[4]), m[3].sub(m[4]));
-        [
-            m[0].add(near).add(far),
-            V::splat(2.0).mul_add(far_odd, near_odd),
-            V::splat(4.0).mul_add(far, near),
-            V::splat(8.0).mul_add(far_odd, near_odd).add(m[5]),
-        ]
-    }
+fn at<V: Simd>(m: [V; PATCH]) -> [V; TILE] {
+    let (near, near_odd) = (m[1] + m[2], m[1] - m[2]);
+    let (far, far_odd) = (m[3] + m[4], m[3] - m[4]);
+    [
+        m[0] + near + far,
+        m[0].all(2.0).mul_add(far_odd, near_odd),
+        m[0].all(4.0).mul_add(far, near),
+        m[0].all(8.0).mul_add(far_odd, near_odd) + m[5],
+    ]
 }
 
 /// Where the source patch of a tile lies: distances between rows and pixels, in elements.
@@ -74,9 +64,9 @@ pub(super) struct Patch {
 
 /// BᵀdB of `blocks` blocks of 16 channels: frequency f of block b goes to `dst + f * plane + b * step`.
 #[inline(always)]
-pub(super) unsafe fn input<V: Lanes>(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
+pub(super) unsafe fn input<V: Simd>(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
     for block in 0..blocks {
-        for part in (0..BLOCK).step_by(V::N) {
+        for part in (0..BLOCK).step_by(V::LANES) {
             // SAFETY: the caller answers for 6 x 6 pixels of `blocks * 16` channels and for the destination.
             unsafe {
                 let src = patch.src.add(block * BLOCK + part);
@@ -88,28 +78,28 @@ pub(super) unsafe fn input<V: Lanes>(patch: Patch, blocks: usize, dst: *mut f32,
 
 /// Rows are made in the pairs that share sums, so that all of it stays in registers.
 #[inline(always)]
-unsafe fn input_vector<V: Lanes>(p: Patch, dst: *mut f32, plane: usize) {
+unsafe fn input_vector<V: Simd>(p: Patch, dst: *mut f32, plane: usize) {
     // SAFETY: as for `input`.
     unsafe {
         let (two, four) = (V::splat(2.0), V::splat(4.0));
         let mut rows = [[two; PATCH]; 2];
         for x in 0..PATCH {
-            let even = four.neg_mul_add(p.at(2, x), p.at::<V>(4, x));
-            let odd = four.neg_mul_add(p.at(1, x), p.at::<V>(3, x));
-            rows[0][x] = even.add(odd);
-            rows[1][x] = even.sub(odd);
+            let even = four.neg_mul_add(p.at(2, x), p.at(4, x));
+            let odd = four.neg_mul_add(p.at(1, x), p.at(3, x));
+            rows[0][x] = even + odd;
+            rows[1][x] = even - odd;
         }
         put_rows(rows, [1, 2], dst, plane);
         for x in 0..PATCH {
-            let (c, d) = (p.at::<V>(4, x).sub(p.at(2, x)), p.at::<V>(3, x).sub(p.at(1, x)));
+            let (c, d) = (p.at::<V>(4, x) - p.at(2, x), p.at::<V>(3, x) - p.at(1, x));
             rows[0][x] = two.mul_add(d, c);
             rows[1][x] = two.neg_mul_add(d, c);
         }
         put_rows(rows, [3, 4], dst, plane);
         for x in 0..PATCH {
             let (near, far) = (p.at::<V>(2, x), p.at::<V>(3, x));
-            rows[0][x] = four.mul_add(p.at::<V>(0, x).sub(near), p.at::<V>(4, x).sub(near));
-            rows[1][x] = four.neg_mul_add(far.sub(p.at(1, x)), p.at::<V>(5, x).sub(far));
+            rows[0][x] = four.mul_add(p.at::<V>(0, x) - near, p.at::<V>(4, x) - near);
+            rows[1][x] = four.neg_mul_add(far - p.at(1, x), p.at::<V>(5, x) - far);
         }
         put_rows(rows, [0, 5], dst, plane);
     }
@@ -117,7 +107,7 @@ unsafe fn input_vector<V: Lanes>(p: Patch, dst: *mut f32, plane: usize) {
 
 impl Patch {
     #[inline(always)]
-    unsafe fn at<V: Lanes>(&self, y: usize, x: usize) -> V {
+    unsafe fn at<V: Simd>(&self, y: usize, x: usize) -> V {
         // SAFETY: as for `input`.
         unsafe { V::load(self.src.add(y * self.row + x * self.pixel)) }
     }
@@ -125,7 +115,7 @@ impl Patch {
 
 /// Second half of the input transform for two rows of frequencies.
 #[inline(always)]
-unsafe fn put_rows<V: Lanes>(rows: [[V; PATCH]; 2], at: [usize; 2], dst: *mut f32, plane: usize) {
+unsafe fn put_rows<V: Simd>(rows: [[V; PATCH]; 2], at: [usize; 2], dst: *mut f32, plane: usize) {
     for (row, y) in rows.into_iter().zip(at) {
         // SAFETY: as for `input`.
         unsafe {
@@ -139,7 +129,7 @@ unsafe fn put_rows<V: Lanes>(rows: [[V; PATCH]; 2], at: [usize; 2], dst: *mut f3
 /// Copies a patch that leaves the image, or has fewer than 16 channels left, into 6 x 6 x 16, zero where there is
 /// nothing. `valid` are the rows and the columns of the patch inside the image.
 #[inline(always)]
-pub(super) unsafe fn gather<V: Lanes>(
+pub(super) unsafe fn gather<V: Simd>(
     patch: Patch,
     channels: usize,
     valid: &[std::ops::Range<usize>; 2],
@@ -148,14 +138,14 @@ pub(super) unsafe fn gather<V: Lanes>(
     for y in 0..PATCH {
         for x in 0..PATCH {
             let inside = valid[0].contains(&y) && valid[1].contains(&x);
-            for part in (0..BLOCK).step_by(V::N) {
-                let have = if inside { channels.saturating_sub(part).min(V::N) } else { 0 };
+            for part in (0..BLOCK).step_by(V::LANES) {
+                let have = if inside { channels.saturating_sub(part).min(V::LANES) } else { 0 };
                 // SAFETY: only elements inside the image are read; the caller answers for 6 x 6 x 16 to write.
                 unsafe {
                     let offset = y * patch.row + x * patch.pixel + part;
                     let v = match have {
                         0 => V::splat(0.0),
-                        n if n == V::N => V::load(patch.src.wrapping_add(offset)),
+                        n if n == V::LANES => V::load(patch.src.wrapping_add(offset)),
                         n => V::load_first(patch.src.wrapping_add(offset), n),
                     };
                     v.store(dst.add((y * PATCH + x) * BLOCK + part));
@@ -186,9 +176,9 @@ pub(super) struct Filters {
 
 /// G g Gᵀ of every (row, column).
 #[inline(always)]
-pub(super) unsafe fn filter<V: Lanes>(f: Filters) {
+pub(super) unsafe fn filter<V: Simd>(f: Filters) {
     for k in 0..f.rows {
-        for column in (0..f.width).step_by(V::N) {
+        for column in (0..f.width).step_by(V::LANES) {
             // SAFETY: the caller answers for nine taps of `rows` rows and 36 planes of the destination.
             unsafe {
                 let src = f.src.add(k * f.row + column);
@@ -242,15 +232,15 @@ pub(super) struct Output {
 
 /// Aᵀ m A, epilogue, store.
 #[inline(always)]
-pub(super) unsafe fn output<V: Lanes>(o: &Output) {
-    for column in (0..o.columns).step_by(V::N) {
+pub(super) unsafe fn output<V: Simd>(o: &Output) {
+    for column in (0..o.columns).step_by(V::LANES) {
         // SAFETY: the caller answers for every address the description reaches.
         unsafe {
             let mut y = products_to_pixels::<V>(o.products.add(column), o.plane);
             if let Some(bias) = o.bias {
                 let bias = V::load(bias.add(column));
                 for v in &mut y {
-                    *v = v.add(bias);
+                    *v = *v + bias;
                 }
             }
             activate(&mut y, o.act);
@@ -260,8 +250,8 @@ pub(super) unsafe fn output<V: Lanes>(o: &Output) {
                     *v = v.mul_add(scale, shift);
                 }
             }
-            let columns = (o.columns - column).min(V::N);
-            if o.size == [TILE; 2] && columns == V::N {
+            let columns = (o.columns - column).min(V::LANES);
+            if o.size == [TILE; 2] && columns == V::LANES {
                 add_residual::<V>(&mut y, o, column);
                 activate(&mut y, o.act2);
                 for (i, v) in y.into_iter().enumerate() {
@@ -276,7 +266,7 @@ pub(super) unsafe fn output<V: Lanes>(o: &Output) {
 
 /// The 4 x 4 pixels of a vector of columns.
 #[inline(always)]
-unsafe fn products_to_pixels<V: Lanes>(products: *const f32, plane: usize) -> [V; TILE * TILE] {
+unsafe fn products_to_pixels<V: Simd>(products: *const f32, plane: usize) -> [V; TILE * TILE] {
     // SAFETY: as for `output`.
     unsafe {
         let mut half = [[V::splat(0.0); PATCH]; TILE];
@@ -300,12 +290,12 @@ unsafe fn products_to_pixels<V: Lanes>(products: *const f32, plane: usize) -> [V
 }
 
 #[inline(always)]
-unsafe fn add_residual<V: Lanes>(y: &mut [V; TILE * TILE], o: &Output, column: usize) {
+unsafe fn add_residual<V: Simd>(y: &mut [V; TILE * TILE], o: &Output, column: usize) {
     if let Some(r) = o.residual {
         for (i, v) in y.iter_mut().enumerate() {
             // SAFETY: as for `output`.
             unsafe {
-                *v = v.add(V::load(r.ptr.add(i / TILE * r.row + i % TILE * r.pixel + column)));
+                *v = *v + V::load(r.ptr.add(i / TILE * r.row + i % TILE * r.pixel + column));
             }
         }
     }
@@ -313,7 +303,7 @@ unsafe fn add_residual<V: Lanes>(y: &mut [V; TILE * TILE], o: &Output, column: u
 
 /// Residual, second activation and store of a tile cut by the destination's edge, in pixels or columns.
 #[inline(always)]
-unsafe fn edge<V: Lanes>(y: &mut [V; TILE * TILE], o: &Output, column: usize, columns: usize) {
+unsafe fn edge<V: Simd>(y: &mut [V; TILE * TILE], o: &Output, column: usize, columns: usize) {
     // SAFETY: as for `output`; only pixels and columns inside are touched.
     unsafe {
         let inside = |i: usize| i / TILE < o.size[0] && i % TILE < o.size[1];
@@ -321,7 +311,7 @@ unsafe fn edge<V: Lanes>(y: &mut [V; TILE * TILE], o: &Output, column: usize, co
             for (i, v) in y.iter_mut().enumerate() {
                 if inside(i) {
                     let offset = i / TILE * r.row + i % TILE * r.pixel + column;
-                    *v = v.add(V::load_first(r.ptr.add(offset), columns));
+                    *v = *v + V::load_first(r.ptr.add(offset), columns);
                 }
             }
         }
@@ -335,32 +325,29 @@ unsafe fn edge<V: Lanes>(y: &mut [V; TILE * TILE], o: &Output, column: usize, co
     }
 }
 
-/// Activations done in registers; `in_registers` says which.
+/// The usual activations stay in registers; the others go through memory, or their code would stand there 16 times.
 #[inline(always)]
-unsafe fn activate<V: Lanes>(y: &mut [V; TILE * TILE], act: Act) {
-    // SAFETY: as for `bt`. Bounds come first so that NaN passes through.
-    unsafe {
-        match act {
-            Act::Relu => {
-                let zero = V::splat(0.0);
-                for v in y {
-                    *v = zero.max(*v);
-                }
+fn activate<V: Simd>(y: &mut [V; TILE * TILE], which: Act) {
+    match which {
+        Act::None => {}
+        Act::Relu => {
+            for v in y {
+                *v = act(Act::Relu, *v);
             }
-            Act::Clamp { lo, hi } => {
-                let (lo, hi) = (V::splat(lo), V::splat(hi));
-                for v in y {
-                    *v = hi.min(lo.max(*v));
-                }
+        }
+        Act::Clamp { lo, hi } => {
+            for v in y {
+                *v = act(Act::Clamp { lo, hi }, *v);
             }
-            _ => {}
+        }
+        other => {
+            let mut copy = *y;
+            for v in &mut copy {
+                *v = act(other, *v);
+            }
+            *y = copy;
         }
     }
-}
-
-/// Whether [`output`] applies this activation.
-pub(super) fn in_registers(act: Act) -> bool {
-    matches!(act, Act::None | Act::Relu | Act::Clamp { .. })
 }
 
 const _: () = assert!(PATCH * PATCH == FREQUENCIES && PATCH == TILE + 2);

@@ -1,6 +1,5 @@
 //! The AVX2 and AVX-512 rows.
 
-use std::arch::x86_64::{__m256, __m512};
 use std::ops::Range;
 
 use tandem_base::Isa;
@@ -12,11 +11,12 @@ use super::transform::{self, Filters, Output, Patch};
 use super::{Costs, ns, supports};
 use crate::conv::Conv;
 use crate::kernel::Kernel;
+use crate::simd;
 
 /// The inner loops compiled for `$features`: `$vectors` vectors a panel, products of 1 to `$rows` tiles.
 macro_rules! engine {
     ($engine:ident, $lanes:ty, $features:literal, width $width:literal, rows $max:literal: $($rows:literal)*) => {
-        pub(super) struct $engine;
+        struct $engine;
 
         // SAFETY of all calls: the row's `isa` names the features, and arguments are the caller's to answer for.
         impl Engine for $engine {
@@ -59,7 +59,7 @@ macro_rules! engine {
                     // SAFETY: see above.
                     unsafe { multiply::<$lanes, ROWS, COLUMNS>(product) }
                 }
-                const LANES: usize = size_of::<$lanes>() / 4;
+                const LANES: usize = <$lanes as simd::Simd>::LANES;
                 // SAFETY: see above.
                 unsafe {
                     match (rows, width) {
@@ -83,14 +83,14 @@ macro_rules! engine {
     };
 }
 
-engine!(Avx512, __m512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", width 32, rows 12: 1 2 3 4 5 6 7 8 9 10 11 12);
-engine!(Avx2, __m256, "avx2,fma", width 16, rows 6: 1 2 3 4 5 6);
+engine!(Zmm, simd::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", width 32, rows 12: 1 2 3 4 5 6 7 8 9 10 11 12);
+engine!(Ymm, simd::Avx2, "avx2,fma,f16c", width 16, rows 6: 1 2 3 4 5 6);
 
 // Costs are measured on one Zen 4 core of 118 GFLOP/s and 8 Gelement/s, for which both rows must be priced alike.
 const AVX512_COSTS: Costs =
-    Costs { width: Avx512::WIDTH, share: 0.98, input: 400.0, filter: 230.0, output: 380.0 };
+    Costs { width: Zmm::WIDTH, share: 0.98, input: 400.0, filter: 230.0, output: 380.0 };
 const AVX2_COSTS: Costs =
-    Costs { width: Avx2::WIDTH, share: 0.94, input: 600.0, filter: 280.0, output: 800.0 };
+    Costs { width: Ymm::WIDTH, share: 0.94, input: 600.0, filter: 280.0, output: 800.0 };
 
 /// F(4x4, 3x3) on AVX-512, products of 12 tiles and 32 columns.
 pub(in crate::conv) const AVX512: Kernel<Conv> = Kernel {
@@ -98,10 +98,10 @@ pub(in crate::conv) const AVX512: Kernel<Conv> = Kernel {
     isa: Isa::AVX512,
     supports,
     ns: |p, rates| ns(p, rates, &AVX512_COSTS),
-    phases: |p| Plan::new(p, Avx512::WIDTH).phases(),
-    tiles: |p, phase| Plan::new(p, Avx512::WIDTH).phase_tiles(phase),
-    workspace: |p| Plan::new(p, Avx512::WIDTH).workspace(),
-    run: run::<Avx512>,
+    phases: |p| Plan::new(p, Zmm::WIDTH).phases(),
+    tiles: |p, phase| Plan::new(p, Zmm::WIDTH).phase_tiles(phase),
+    workspace: |p| Plan::new(p, Zmm::WIDTH).workspace(),
+    run: run::<Zmm>,
 };
 
 /// F(4x4, 3x3) on AVX2, products of 6 tiles and 16 columns.
@@ -110,8 +110,8 @@ pub(in crate::conv) const AVX2: Kernel<Conv> = Kernel {
     isa: Isa::AVX2,
     supports,
     ns: |p, rates| ns(p, rates, &AVX2_COSTS),
-    phases: |p| Plan::new(p, Avx2::WIDTH).phases(),
-    tiles: |p, phase| Plan::new(p, Avx2::WIDTH).phase_tiles(phase),
-    workspace: |p| Plan::new(p, Avx2::WIDTH).workspace(),
-    run: run::<Avx2>,
+    phases: |p| Plan::new(p, Ymm::WIDTH).phases(),
+    tiles: |p, phase| Plan::new(p, Ymm::WIDTH).phase_tiles(phase),
+    workspace: |p| Plan::new(p, Ymm::WIDTH).workspace(),
+    run: run::<Ymm>,
 };
