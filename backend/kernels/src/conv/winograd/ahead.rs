@@ -1,8 +1,10 @@
-//! What the products of one group ask into L2: their own destination and the sources of the next group.
+//! What products ask into L2 meanwhile: their own destination and the sources of the next group, or the packed filters
+//! of the next chunk.
 
 use std::ops::Range;
 
-use super::plan::{BLOCK, Plan, TILE};
+use super::plan::{BLOCK, Plan, TAPS, TILE};
+use super::transform::Filters;
 
 /// Most runs of cache lines asked for during one product.
 const RUNS: usize = 16;
@@ -84,6 +86,27 @@ impl Cursor {
     }
 }
 
+/// Packed filters of a run of k rows, walked tap by tap, evenly over a number of steps.
+#[derive(Clone, Copy)]
+pub(super) struct Weights {
+    pub filters: Filters,
+    pub steps: usize,
+}
+
+impl Weights {
+    /// Lists the lines of step `step`, as far as there is room.
+    pub fn step(&self, step: usize, list: &mut List) {
+        let Filters { src, tap, row, rows, .. } = self.filters;
+        let all = TAPS * rows;
+        let (mut at, end) = (step * all / self.steps, (step + 1) * all / self.steps);
+        while at < end {
+            let count = (end - at).min(rows - at % rows);
+            list.push_run(src.wrapping_add(at / rows * tap + at % rows * row), count * row);
+            at += count;
+        }
+    }
+}
+
 /// Neighbouring cache lines.
 #[derive(Clone, Copy)]
 pub(super) struct Lines {
@@ -95,6 +118,22 @@ pub(super) struct Lines {
 pub(super) struct List {
     runs: [Lines; RUNS],
     len: usize,
+}
+
+/// What the products of a chunk ask for.
+pub(super) enum Ahead<'a> {
+    Images(&'a mut [Cursor]),
+    Filters(Option<Weights>),
+}
+
+impl Ahead<'_> {
+    /// Lists the lines of step `step`; steps come in order.
+    pub fn step(&mut self, step: usize, list: &mut List) {
+        match self {
+            Self::Images(cursors) => cursors.iter_mut().for_each(|cursor| cursor.step(list)),
+            Self::Filters(weights) => weights.iter().for_each(|weights| weights.step(step, list)),
+        }
+    }
 }
 
 impl List {

@@ -33,6 +33,7 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
             p.kernel != [3, 3] || p.stride != [1, 1] || p.dilation != [1, 1],
             "not 3x3 of stride and dilation 1",
         ),
+        (p.in_channels() == 0, "no channels"),
         (p.groups != 1, "groups"),
         (p.shuffle != 1, "pixel shuffle"),
         (!p.fast_math, "fast_math is off"),
@@ -56,8 +57,8 @@ struct Costs {
     output: f64,
 }
 
-/// Products at the multiply-add rate or at the rate filters come out of L2, transforms at the vector rate, and half
-/// the time operands take out of memory: the rest hides behind the products.
+/// Products at the multiply-add rate or at the rate filters come out of L2, transforms at the vector rate, and the part
+/// of the time operands take out of memory that does not hide behind the products.
 fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
     /// What storing a product costs, in channels.
     const STORE: f64 = 5.0;
@@ -65,13 +66,14 @@ fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
     let (tiles, rows) = (plan.tiles() as f64, plan.channels() as f64);
     let (blocks, columns) = (plan.blocks() as f64, panels::padded(plan.columns) as f64 / BLOCK as f64);
     let filter = FREQUENCIES as f64 * columns * BLOCK as f64;
-    let transforms = match plan.order {
-        Order::FiltersFirst => 1.0,
-        Order::TilesFirst => plan.groups() as f64,
+    let (transforms, exposed) = match plan.order {
+        Order::FiltersFirst => (1.0, 0.5),
+        Order::TilesFirst => (plan.groups() as f64, 0.25),
     };
     let products = 2.0 * tiles * filter * (rows + STORE) / (costs.share * rates.fma_gflops);
     let reads = 4.0 * filter * rows * plan.groups() as f64 / rates.l2_gbs;
     let vectors =
         tiles * (blocks * costs.input + columns * costs.output) + transforms * rows * columns * costs.filter;
-    products.max(reads) + vectors / rates.vector_gelems + 0.5 * Conv::cost(p).bytes / rates.dram_gbs
+    let memory = exposed * Conv::cost(p).bytes / rates.dram_gbs;
+    products.max(reads) + vectors / rates.vector_gelems + memory
 }

@@ -12,6 +12,8 @@ pub(super) const TILE: usize = 4;
 pub(super) const PATCH: usize = 6;
 /// Elements of a transformed tile.
 pub(super) const FREQUENCIES: usize = PATCH * PATCH;
+/// Elements of a filter.
+pub(super) const TAPS: usize = 9;
 /// Channels of a block of transformed inputs.
 pub(super) const BLOCK: usize = 16;
 

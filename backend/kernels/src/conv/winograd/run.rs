@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tandem_base::SpanMut;
 
-use super::ahead::{Cursor, List, Stream};
+use super::ahead::{Ahead, Cursor, List, Stream, Weights};
 use super::plan::{BLOCK, FREQUENCIES, Order, PATCH, Plan, TILE};
 use super::product::Product;
 use super::transform::{Filters, Image, Output, Patch};
@@ -80,23 +80,26 @@ impl Job<'_, '_> {
         // SAFETY: the block's rows of the panel lie inside the shared block and belong to this tile alone.
         unsafe {
             let dst = self.shared.add(panel * plan.shared_panel() + rows.start * width);
-            self.filters::<E>(panel, rows, dst, plan.filter_plane(plan.channels(), width));
+            E::filter(self.filters(panel, &rows, dst, plan.filter_plane(plan.channels(), width)));
         }
     }
 
-    unsafe fn filters<E: Engine>(&self, panel: usize, rows: Range<usize>, dst: *mut f32, plane: usize) {
+    /// Packed filters of k rows of a panel, to be transformed to `dst`.
+    fn filters(&self, panel: usize, rows: &Range<usize>, dst: *mut f32, plane: usize) -> Filters {
         let plan = &self.plan;
-        let column = panel * plan.width;
+        let (column, width) = (panel * plan.width, plan.panel_width(panel));
         let row = panels::width(plan.columns, column / panels::PANEL);
-        let (total, tap) = (self.problem.k(), plan.channels() * row);
-        let first =
-            column / panels::PANEL * panels::PANEL * total + rows.start * row + column % panels::PANEL;
-        // SAFETY: `Family::check` saw the panels whole.
-        unsafe {
-            let src = self.args.weight.ptr().add(first);
-            let width = plan.panel_width(panel);
-            E::filter(Filters { src, tap, row, dst, plane, width, rows: rows.len() });
-        }
+        let first = panels::index(self.problem.k(), plan.columns, rows.start, column);
+        let src = self.args.weight.ptr().wrapping_add(first);
+        Filters { src, tap: plan.channels() * row, row, dst, plane, width, rows: rows.len() }
+    }
+
+    /// The packed filters needed after a chunk: the panel's next, or the next panel's first.
+    fn next_filters(&self, panel: usize, chunk: &Range<usize>) -> Option<Filters> {
+        let plan = &self.plan;
+        let (panel, start) = if chunk.end < plan.blocks() { (panel, chunk.end) } else { (panel + 1, 0) };
+        let next = start..(start + plan.chunk).min(plan.blocks());
+        (panel < plan.panels()).then(|| self.filters(panel, &plan.rows(&next), std::ptr::null_mut(), 0))
     }
 
     /// Transforms the inputs of a group, multiplies them with every panel and stores.
@@ -112,13 +115,10 @@ impl Job<'_, '_> {
             let products = self.scratch.add(products);
             for panel in 0..plan.panels() {
                 let filters = self.shared.add(panel * plan.shared_panel());
-                self.multiply::<E>(
-                    panel,
-                    0..plan.blocks(),
-                    [inputs, filters, products],
-                    tiles.len(),
-                    Some(group),
-                );
+                let mut cursors = self.cursors(group, panel, products_of::<E>(tiles.len()));
+                let ahead = Ahead::Images(&mut cursors[..self.problem.src.len() + 1]);
+                let operands = [inputs, filters, products];
+                self.multiply::<E>(panel, 0..plan.blocks(), operands, tiles.len(), ahead);
                 self.outputs::<E>(panel, tiles.clone(), products);
             }
         }
@@ -143,9 +143,12 @@ impl Job<'_, '_> {
             for chunk in plan.chunks() {
                 let rows = plan.rows(&chunk);
                 let plane = plan.filter_plane(rows.len(), width);
-                self.filters::<E>(panel, rows, self.scratch, plane);
+                E::filter(self.filters(panel, &rows, self.scratch, plane));
                 let inputs = self.shared.add(chunk.start * plan.group * BLOCK);
-                self.multiply::<E>(panel, chunk, [inputs, self.scratch, products], tiles.len(), None);
+                let steps = products_of::<E>(tiles.len());
+                let next = self.next_filters(panel, &chunk).map(|filters| Weights { filters, steps });
+                let operands = [inputs, self.scratch, products];
+                self.multiply::<E>(panel, chunk, operands, tiles.len(), Ahead::Filters(next));
             }
             self.outputs::<E>(panel, tiles, products);
         }
@@ -196,23 +199,19 @@ impl Job<'_, '_> {
         chunk: Range<usize>,
         [inputs, filters, products]: [*mut f32; 3],
         tiles: usize,
-        group: Option<usize>,
+        mut ahead: Ahead<'_>,
     ) {
         let plan = &self.plan;
         let width = plan.panel_width(panel);
         let runs = plan.runs(&chunk);
         let filter_plane = plan.filter_plane(plan.rows(&chunk).len(), width);
         let parts = tiles.div_ceil(E::ROWS);
-        let mut cursors = group.map(|group| self.cursors(group, panel, FREQUENCIES * parts));
-        let streams = self.problem.src.len() + 1;
         let mut list = List::new();
         for f in 0..FREQUENCIES {
             for part in 0..parts {
                 let (start, end) = (part * tiles / parts, (part + 1) * tiles / parts);
                 list.clear();
-                for cursor in cursors.iter_mut().flat_map(|c| &mut c[..streams]) {
-                    cursor.step(&mut list);
-                }
+                ahead.step(f * parts + part, &mut list);
                 // SAFETY: planes and slots are as `Plan` lays them out.
                 unsafe {
                     let product = Product {
@@ -230,15 +229,15 @@ impl Job<'_, '_> {
         }
     }
 
-    /// The destination of a group's panel, and the panel's share of what the next group reads.
+    /// The destination of a group's panel, then the panel's share of what the next group reads, segment by segment.
     fn cursors(&self, group: usize, panel: usize, steps: usize) -> [Cursor; MAX_SEGMENTS + 1] {
         let plan = &self.plan;
-        std::array::from_fn(|index| match index.checked_sub(1) {
-            None => Cursor::new(self.written(panel), plan, &plan.group_tiles(group), [0, 1], steps),
-            Some(segment) => {
-                let tiles = if segment < self.problem.src.len() { plan.group_tiles(group + 1) } else { 0..0 };
-                let stream = self.read(segment.min(self.problem.src.len() - 1));
-                Cursor::new(stream, plan, &tiles, [panel, plan.panels()], steps)
+        std::array::from_fn(|index| {
+            if (1..=self.problem.src.len()).contains(&index) {
+                let part = [panel, plan.panels()];
+                Cursor::new(self.read(index - 1), plan, &plan.group_tiles(group + 1), part, steps)
+            } else {
+                Cursor::new(self.written(panel), plan, &plan.group_tiles(group), [0, 1], steps)
             }
         })
     }
@@ -309,6 +308,11 @@ impl Job<'_, '_> {
             }
         }
     }
+}
+
+/// Number of products of a group of `tiles`.
+fn products_of<E: Engine>(tiles: usize) -> usize {
+    FREQUENCIES * tiles.div_ceil(E::ROWS)
 }
 
 /// Offset of a tile's first pixel, channel 0.
