@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
+use tandem_base::{AlignedBuf, Isa, Scratch, Span, SpanMut, Strided, Team};
 use tandem_kernels::conv::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
 use tandem_kernels::peak::fma_gflops;
 use tandem_kernels::{Act, Epilogue, EpilogueArgs, Family, Kernel, Rates, panels};
@@ -75,7 +75,7 @@ struct Bench {
     bias: AlignedBuf,
     dst: AlignedBuf,
     shared: AlignedBuf,
-    scratch: AlignedBuf,
+    scratch: Scratch,
 }
 
 impl Bench {
@@ -91,21 +91,21 @@ impl Bench {
             .iter()
             .filter(|row| (row.supports)(&problem).is_ok())
             .map(|row| (row.workspace)(&problem));
-        let most = want.fold([0; 2], |m, w| [m[0].max(w.shared), m[1].max(w.per_worker)]);
+        let shared = want.map(|w| w.shared).max().unwrap_or(0);
         Self {
             src: problem.src.iter().map(|s| floats(s.extent())).collect(),
             weight: floats((WEIGHT_BYTES / 4).next_multiple_of(problem.k() * problem.padded_columns())),
             turn: 0,
             bias: floats(panels::padded(problem.dst.size(1))),
             dst: floats(problem.dst.extent()),
-            shared: AlignedBuf::zeroed(most[0]),
-            scratch: AlignedBuf::zeroed(most[1]),
+            shared: AlignedBuf::zeroed(shared),
+            scratch: Scratch::default(),
             problem,
         }
     }
 
-    /// Time of one execute on this thread.
-    fn time(&mut self, row: &'static Kernel<Conv>) -> Duration {
+    /// Time of one execute, in ns.
+    fn time(&mut self, row: &'static Kernel<Conv>, threads: usize) -> f64 {
         let mut src = [Span::empty(); MAX_SEGMENTS];
         for (span, buf) in src.iter_mut().zip(&mut self.src) {
             *span = whole(buf).as_span();
@@ -117,14 +117,12 @@ impl Bench {
         let weight = weights.skip(self.turn * one).expect("a copy");
         let dst = whole(&mut self.dst);
         let args = Args { src, weight, epilogue, dst };
+        let shared = SpanMut::from(self.shared.bytes_mut());
+        let task = row.bind(&self.problem, args, shared).expect("fits");
+        let mut crew = Team::global().enter(threads);
         let start = Instant::now();
-        let task = row.bind(&self.problem, args, SpanMut::from(self.shared.bytes_mut())).expect("fits");
-        for phase in 0..task.phases() {
-            let scratch = SpanMut::from(self.scratch.bytes_mut());
-            // SAFETY: each tile runs once, phases in order, on memory that outlives the call.
-            unsafe { task.run(phase, 0..task.tiles(phase), scratch) }
-        }
-        start.elapsed()
+        crew.run(&task, &mut self.scratch);
+        start.elapsed().as_nanos() as f64
     }
 }
 
@@ -141,24 +139,27 @@ fn main() {
         let mut bench = Bench::new(problem(case));
         let flops = Conv::cost(&bench.problem).flops;
         let rows: Vec<_> = rows.iter().filter(|row| (row.supports)(&bench.problem).is_ok()).collect();
-        let mut best = vec![f64::INFINITY; rows.len()];
+        let mut best = vec![[f64::INFINITY; 2]; rows.len()];
         let end = Instant::now() + Duration::from_millis(1500);
         while Instant::now() < end {
             for (row, best) in rows.iter().zip(&mut best) {
-                *best = best.min(bench.time(row).as_nanos() as f64);
+                for (best, threads) in best.iter_mut().zip([1, 2]) {
+                    *best = best.min(bench.time(row, threads));
+                }
             }
         }
         println!("{name}");
-        for (row, ns) in rows.iter().zip(best) {
+        for (row, [ns, two]) in rows.iter().zip(best) {
             let peak = fma_gflops(row.isa);
             let rate = flops / ns;
             let predicted = (row.ns)(&bench.problem, &Rates { fma_gflops: peak, ..Rates::default() });
             println!(
-                "  {:28} {:8.3} ms  {rate:6.1} GFLOP/s  {:5.1} % of {peak:.0}  predicted {:8.3} ms",
+                "  {:28} {:8.3} ms  {rate:6.1} GFLOP/s  {:5.1} % of {peak:.0}  predicted {:8.3} ms  2 threads {:8.3} ms",
                 row.name,
                 ns / 1e6,
                 100.0 * rate / peak,
                 predicted / 1e6,
+                two / 1e6,
             );
         }
     }
