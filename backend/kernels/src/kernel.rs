@@ -51,6 +51,13 @@ impl Default for Rates {
     }
 }
 
+impl Rates {
+    /// Time to stream `bytes` through one thread, in ns: out of L2 where half a MiB suffices, else out of memory.
+    pub fn stream_ns(&self, bytes: f64) -> f64 {
+        bytes / if bytes <= f64::from(512 << 10) { self.l2_gbs } else { self.dram_gbs }
+    }
+}
+
 /// Memory a kernel wants beside its operands, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workspace {

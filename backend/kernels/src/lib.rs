@@ -12,6 +12,7 @@ pub mod epilogue;
 pub mod gemm;
 pub mod kernel;
 pub mod moves;
+mod nest;
 pub mod norm;
 pub mod panels;
 pub mod peak;
@@ -20,6 +21,8 @@ pub mod reduce;
 pub mod resize;
 pub mod simd;
 pub mod softmax;
+#[cfg(test)]
+mod testing;
 
 pub use epilogue::{Act, Epilogue, EpilogueArgs};
 pub use kernel::{ArgError, Bound, Cost, Family, Kernel, Rates, Refusal, Workspace, select};

@@ -1,6 +1,9 @@
 //! Element-wise arithmetic on one to three f32 operands with broadcasting, and the activations.
 
 mod scalar;
+#[cfg(test)]
+mod tests;
+mod vector;
 
 pub(crate) use scalar::offset;
 
@@ -127,4 +130,4 @@ impl Family for Elementwise {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Elementwise>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Elementwise>] = &[vector::AVX512, vector::AVX2, scalar::ROW];

@@ -1,6 +1,11 @@
 //! Moving elements without arithmetic: copies between strides, and padding. Any element of 1, 2, 4 or 8 bytes.
 
+mod copy;
+mod pad;
 mod scalar;
+#[cfg(test)]
+mod tests;
+mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -66,4 +71,4 @@ impl Family for Move {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Move>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Move>] = &[vector::AVX512, vector::AVX2, scalar::ROW];

@@ -1,7 +1,8 @@
 //! Vectors of f32 for kernels written once for every instruction set.
 //!
-//! A kernel is a function generic over [`Simd`], `#[inline(always)]` down to its last call, and instantiated in an
-//! entry point that carries the matching `#[target_feature]`; [`entries!`](crate::simd::entries) writes those.
+//! A kernel is a function generic over [`Simd`], `#[inline(always)]` down to its last call (no closures around
+//! vectors: they have no target features, and where they are not inlined every instruction becomes a call), and
+//! instantiated in an entry point that carries the matching `#[target_feature]`; [`entries!`](crate::simd::entries) writes those.
 //! A vector is a witness: constructors are unsafe and ask for the instructions, so whoever holds one may use the rest.
 
 mod act;
@@ -156,7 +157,6 @@ pub unsafe trait Simd:
 
 /// Writes the entry points of a generic kernel: `entries!(Problem, Args<'_>, run)` defines `avx512` and `avx2`, both a
 /// [`RunFn`](crate::kernel::RunFn) that calls `run::<V>` with the target features its vectors need.
-#[allow(unused_macros)]
 macro_rules! entries {
     ($problem:ty, $args:ty, $run:ident) => {
         $crate::simd::entries!(
@@ -192,5 +192,4 @@ macro_rules! entries {
         }
     };
 }
-#[allow(unused_imports)]
 pub(crate) use entries;
