@@ -240,6 +240,10 @@ impl<'a, T> Span<'a, T> {
         let len = self.len.checked_sub(start)?;
         Some(Self { ptr: self.ptr.wrapping_add(start), len, _life: PhantomData })
     }
+    /// The first `len` elements, or `None` where there are fewer.
+    pub fn first(&self, len: usize) -> Option<Self> {
+        (len <= self.len).then_some(Self { len, ..*self })
+    }
     /// The same bytes as elements of another type, or `None` where length or alignment forbid it.
     pub fn cast<U: Pod>(&self) -> Option<Span<'a, U>>
     where
@@ -310,6 +314,10 @@ impl<'a, T> SpanMut<'a, T> {
     pub fn skip(&self, start: usize) -> Option<Self> {
         let len = self.len.checked_sub(start)?;
         Some(Self { ptr: self.ptr.wrapping_add(start), len, _life: PhantomData })
+    }
+    /// The first `len` elements, or `None` where there are fewer.
+    pub fn first(&self, len: usize) -> Option<Self> {
+        (len <= self.len).then_some(Self { len, ..*self })
     }
     /// The same bytes as elements of another type, or `None` where length or alignment forbid it.
     pub fn cast<U: Pod>(&self) -> Option<SpanMut<'a, U>>

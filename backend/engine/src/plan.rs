@@ -244,6 +244,11 @@ impl<'m> Planner<'m> {
         dst: Operand,
         why: &str,
     ) -> Result<(), Error> {
+        if src.crosses(&dst) {
+            let apart = self.buffer(Strided::contiguous(src.shape.sizes()), model::width(dtype));
+            self.copy(site, dtype, src, apart, "its elements lie between those it would be copied to")?;
+            return self.copy(site, dtype, apart, dst, why);
+        }
         let problem = moves::Problem {
             src: src.shape,
             dst: dst.shape,

@@ -21,8 +21,8 @@ pub(crate) enum Buffer {
     Arena(usize),
 }
 
-/// A tensor in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A tensor in memory. Equal are those with the same elements in the same places: strides of extents of 1 say nothing.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Operand {
     /// The memory.
     pub buffer: Buffer,
@@ -30,6 +30,14 @@ pub(crate) struct Operand {
     pub offset: usize,
     /// Sizes and strides.
     pub shape: Strided,
+}
+
+impl PartialEq for Operand {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (&self.shape, &other.shape);
+        let strides = || (0..a.rank()).all(|d| a.size(d) == 1 || a.stride(d) == b.stride(d));
+        self.buffer == other.buffer && self.offset == other.offset && a.sizes() == b.sizes() && strides()
+    }
 }
 
 impl Operand {
@@ -72,7 +80,7 @@ impl<'a> Run<'_, 'a> {
     /// An operand's bytes, to read.
     pub fn bytes(&self, operand: &Operand, width: usize) -> Option<Span<'a, u8>> {
         let skip = operand.offset * width;
-        match operand.buffer {
+        let rest = match operand.buffer {
             Buffer::Input(i) => Span::from(self.inputs.get(i)?.bytes).skip(skip),
             Buffer::Output(i) => self.outputs.get(i)?.as_ref()?.as_span().skip(skip),
             Buffer::Constant(i) => self.constant(i)?.skip(skip),
@@ -80,20 +88,22 @@ impl<'a> Run<'_, 'a> {
                 let &(at, len) = self.places.arena.get(i)?;
                 self.lease.span(at..at + len)?.skip(skip)
             }
-        }
+        };
+        rest?.first(operand.shape.extent() * width)
     }
 
     /// An operand's bytes, to write.
     pub fn bytes_mut(&self, operand: &Operand, width: usize) -> Option<SpanMut<'a, u8>> {
         let skip = operand.offset * width;
-        match operand.buffer {
+        let rest = match operand.buffer {
             Buffer::Output(i) => self.outputs.get(i)?.as_ref()?.skip(skip),
             Buffer::Arena(i) => {
                 let &(at, len) = self.places.arena.get(i)?;
                 self.lease.span_mut(at..at + len)?.skip(skip)
             }
             Buffer::Input(_) | Buffer::Constant(_) => None,
-        }
+        };
+        rest?.first(operand.shape.extent() * width)
     }
 
     /// A constant's bytes.
