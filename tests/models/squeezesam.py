@@ -1,5 +1,7 @@
+import executorch_tandem
 import pytest
 import torch
+from executorch.runtime import Runtime
 from helpers import error, export, run
 from model import GMAC, SIZE, macs, squeezesam
 
@@ -32,9 +34,18 @@ def test_one_delegate(exported):
 
 def test_every_pattern_is_fused(exported):
     ops = exported.ops()
-    # 31 convolutions and 7 linear layers of the up-blocks, each with its whole epilogue.
+    # 31 convolutions and the up-blocks' 7 linear layers, which store their pixels shuffled.
     assert ops.count("Conv") == 38, ops
-    assert not {"Affine", "PixelShuffle", "Concat"} & set(ops[: ops.index("Conv") + 60]), ops
+    # The one concatenation left joins the hyper-networks' rows.
+    assert (ops.count("Affine"), ops.count("PixelShuffle"), ops.count("Concat")) == (0, 0, 1), ops
+
+
+def test_no_step_only_moves_data(exported, image):
+    method = Runtime.get().load_program(exported.pte()).load_method("forward")
+    steps = executorch_tandem.delegates()[-1].steps
+    moves = [(step.name, step.shape, step.reason) for step in steps if step.category == "Data movement"]
+    assert not moves
+    del method
 
 
 def test_matches_eager(model, image, exported):
