@@ -17,6 +17,8 @@ pub mod norm;
 pub mod panels;
 pub mod peak;
 pub mod pool;
+#[cfg(target_arch = "x86_64")]
+mod product;
 pub mod reduce;
 pub mod resize;
 pub mod simd;

@@ -1,6 +1,12 @@
 //! 2-d convolution with groups, several source segments, full epilogue and pixel-shuffle store.
 
+#[cfg(target_arch = "x86_64")]
+mod direct;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod slab;
+#[cfg(test)]
+mod tests;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -122,6 +128,14 @@ impl Family for Conv {
 /// Every row of the family.
 pub static KERNELS: &[Kernel<Conv>] = &[
     scalar::ROW,
+    #[cfg(target_arch = "x86_64")]
+    direct::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    direct::AVX2,
+    #[cfg(target_arch = "x86_64")]
+    slab::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    slab::AVX2,
     #[cfg(target_arch = "x86_64")]
     winograd::AVX512,
     #[cfg(target_arch = "x86_64")]

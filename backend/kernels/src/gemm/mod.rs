@@ -1,5 +1,7 @@
 //! Matrix product: dst = epilogue(alpha * lhs * rhs), rhs packed panels or a strided matrix.
 
+#[cfg(target_arch = "x86_64")]
+mod blocked;
 mod scalar;
 
 use tandem_base::{Span, SpanMut, Strided};
@@ -89,4 +91,10 @@ impl Family for Gemm {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Gemm>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Gemm>] = &[
+    scalar::ROW,
+    #[cfg(target_arch = "x86_64")]
+    blocked::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    blocked::AVX2,
+];

@@ -1,0 +1,122 @@
+//! Direct convolution over channels-last sources: AVX-512 and AVX2.
+
+use std::ops::Range;
+
+use tandem_base::{Isa, SpanMut};
+
+use super::{Args, Conv, MAX_SEGMENTS, Problem};
+use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
+use crate::panels;
+use crate::product::{Geometry, Segment, Split, Tile, run_tiles};
+use crate::simd::{Avx2, Avx512, entries};
+
+/// Segments with pointers, in the product's form.
+pub(super) fn segments(p: &Problem, args: &Args<'_>) -> [Segment; MAX_SEGMENTS] {
+    let empty = Segment { ptr: std::ptr::null(), channels: 0, strides: [0; 4] };
+    let mut segments = [empty; MAX_SEGMENTS];
+    for ((to, shape), src) in segments.iter_mut().zip(&p.src).zip(&args.src) {
+        let s = shape.strides();
+        *to = Segment { ptr: src.ptr(), channels: shape.size(1), strides: [s[0], s[1], s[2], s[3]] };
+    }
+    segments
+}
+
+pub(super) fn geometry<'a>(p: &Problem, args: &Args<'a>, segments: &'a [Segment]) -> Geometry<'a> {
+    let (d, [oh, ow]) = (p.dst.strides(), p.out_size());
+    Geometry {
+        segments,
+        in_size: p.in_size(),
+        out: [p.batch(), oh, ow],
+        kernel: p.kernel,
+        stride: p.stride,
+        padding: [p.padding[0], p.padding[1]],
+        dilation: p.dilation,
+        groups: p.groups,
+        shuffle: p.shuffle,
+        columns: p.column_groups().1,
+        weight: args.weight.ptr(),
+        weight_step: 0,
+        alpha: 1.0,
+        epilogue: p.epilogue,
+        operands: args.epilogue,
+        dst: args.dst.ptr(),
+        dst_strides: [d[0], d[1], d[2], d[3]],
+    }
+}
+
+/// Panels of all parts.
+pub(super) fn panel_count(p: &Problem) -> usize {
+    let (parts, columns) = p.column_groups();
+    parts * panels::count(columns)
+}
+
+pub(super) fn positions(p: &Problem) -> usize {
+    p.batch() * p.out_size().iter().product::<usize>()
+}
+
+fn channels_contiguous(p: &Problem) -> bool {
+    p.src.iter().all(|s| s.stride(1) == 1 || s.size(1) == 1)
+}
+
+/// Multiply-adds with padded columns at a share of the peak, and what every run and register tile costs besides.
+pub(super) fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
+    let tiles = (positions(p).div_ceil(V::ROWS) * p.padded_columns().div_ceil(V::COLUMNS)) as f64;
+    let runs = (p.kernel[0] * p.kernel[1] * p.src.len()) as f64;
+    let flops = 2.0 * (positions(p) * p.padded_columns()) as f64 * p.k() as f64;
+    let weights = 4.0 * (p.k() * p.padded_columns()) as f64;
+    let compute = flops / (share * rates.fma_gflops) + tiles * (15.0 + 6.0 * runs);
+    compute.max(Conv::cost(p).bytes / rates.l2_gbs).max(weights / rates.dram_gbs)
+}
+
+fn supports(p: &Problem) -> Result<(), Refusal> {
+    if channels_contiguous(p) { Ok(()) } else { Err("channels are not contiguous") }
+}
+
+fn split<V: Tile>(p: &Problem) -> Split {
+    let bytes = 4 * p.in_channels() * p.stride[0].min(p.kernel[0]) * p.stride[1].min(p.kernel[1]);
+    Split::new(positions(p), bytes, panel_count(p), p.k(), V::ROWS)
+}
+
+#[inline(always)]
+unsafe fn run<V: Tile>(
+    p: &Problem,
+    args: &Args<'_>,
+    _phase: usize,
+    tiles: Range<usize>,
+    _shared: SpanMut<'_, u8>,
+    _scratch: SpanMut<'_, u8>,
+) {
+    let segments = segments(p, args);
+    let g = geometry(p, args, &segments[..p.src.len()]);
+    let split = split::<V>(p);
+    for tile in tiles {
+        // SAFETY: `Conv::check` passed, channels are contiguous, and the entry point has the instructions.
+        unsafe { run_tiles::<V>(&g, &split.tile(tile)) }
+    }
+}
+
+entries!(Problem, Args<'_>, run);
+
+/// Direct, 14 positions x 32 columns.
+pub(super) const AVX512: Kernel<Conv> = Kernel {
+    name: "avx512-direct-14x32",
+    isa: Isa::AVX512,
+    supports,
+    ns: |p, rates| ns::<Avx512>(p, rates, 0.93),
+    phases: |_| 1,
+    tiles: |p, _| split::<Avx512>(p).tiles(),
+    workspace: |_| Workspace::default(),
+    run: avx512,
+};
+
+/// Direct, 6 positions x 16 columns.
+pub(super) const AVX2: Kernel<Conv> = Kernel {
+    name: "avx2-direct-6x16",
+    isa: Isa::AVX2,
+    supports,
+    ns: |p, rates| ns::<Avx2>(p, rates, 0.8),
+    phases: |_| 1,
+    tiles: |p, _| split::<Avx2>(p).tiles(),
+    workspace: |_| Workspace::default(),
+    run: avx2,
+};

@@ -1,0 +1,73 @@
+//! A padded channels-last copy of the source rows that some output rows need.
+//!
+//! For sources whose channels are not contiguous (images as hosts give them): a tap row of the slab is one run of
+//! kernel width times channels, so the few channels of a first layer still make long runs.
+
+use std::ops::Range;
+
+use super::{Geometry, Segment};
+
+/// Sizes of the slab for a range of output rows of one image.
+pub(crate) struct Slab {
+    /// Rows, columns, channels.
+    pub size: [usize; 3],
+    /// First source row, wrapping below 0.
+    top: usize,
+}
+
+impl Slab {
+    /// For output rows `rows`, all sources.
+    pub fn new(g: &Geometry<'_>, rows: &Range<usize>) -> Self {
+        let reach = [0, 1].map(|axis| (g.kernel[axis] - 1) * g.dilation[axis] + 1);
+        let height = (rows.len() - 1) * g.stride[0] + reach[0];
+        let width = (g.out[2] - 1) * g.stride[1] + reach[1];
+        let channels = g.segments.iter().map(|s| s.channels).sum();
+        Self { size: [height, width, channels], top: (rows.start * g.stride[0]).wrapping_sub(g.padding[0]) }
+    }
+
+    /// Fills the slab from batch `n`.
+    ///
+    /// # Safety
+    /// `slab` has room for its sizes; the geometry's pointers reach what its sizes say.
+    pub unsafe fn fill(&self, g: &Geometry<'_>, n: usize, slab: *mut f32) {
+        let [height, width, channels] = self.size;
+        for row in 0..height {
+            let y = self.top.wrapping_add(row);
+            // SAFETY: the row lies inside the slab.
+            let line = unsafe { slab.add(row * width * channels) };
+            if y >= g.in_size[0] {
+                // SAFETY: as above.
+                unsafe { line.write_bytes(0, width * channels) };
+                continue;
+            }
+            let left = g.padding[1].min(width);
+            let inside = g.in_size[1].min(width - left);
+            let behind = left + inside;
+            // SAFETY: left + inside + what is behind are the row's columns.
+            unsafe {
+                line.write_bytes(0, left * channels);
+                line.add(behind * channels).write_bytes(0, (width - behind) * channels);
+            }
+            let mut first = 0;
+            for s in g.segments {
+                for c in 0..s.channels {
+                    // SAFETY: n, c, y and x < inside lie in the source; first + c is below the slab's channels.
+                    unsafe {
+                        let from = s.ptr.add(n * s.strides[0] + c * s.strides[1] + y * s.strides[2]);
+                        let to = line.add(left * channels + first + c);
+                        for x in 0..inside {
+                            *to.add(x * channels) = *from.add(x * s.strides[3]);
+                        }
+                    }
+                }
+                first += s.channels;
+            }
+        }
+    }
+
+    /// The slab as a source: no padding, and where columns are neighbours, a tap row as one tap.
+    pub fn segment(&self, slab: *const f32, merge: usize) -> Segment {
+        let [_, width, channels] = self.size;
+        Segment { ptr: slab, channels: channels * merge, strides: [0, 1, width * channels, channels] }
+    }
+}
