@@ -27,7 +27,7 @@ impl Split {
         let work = positions * panels * k * 32;
         let tasks = (work / LEAST_WORK).clamp(1, TASKS);
         let fitting = (SOURCE_BYTES / bytes.max(1)).max(4 * rows);
-        let by_cache = positions.div_ceil(fitting);
+        let by_cache = positions.div_ceil(fitting).max(1);
         // Weights larger than L2 pass once per range of positions: cut columns first then.
         let panel_parts = if by_cache >= tasks { 1 } else { tasks.div_ceil(by_cache).min(panels) };
         let by_tasks = tasks.div_ceil(panel_parts).min(positions.div_ceil(2 * rows));
