@@ -20,8 +20,10 @@ pub(crate) use split::{Split, part};
 pub(crate) use tile::{Panels, run_tiles};
 
 use crate::simd::Simd;
+use store::Place;
+use tile::Block;
 
-/// Sizes of the register tile of a vector.
+/// The register tile of a vector: its sizes, and its code compiled once for every family that uses it.
 pub(crate) trait Tile: Simd {
     /// Most output positions of a tile.
     const ROWS: usize;
@@ -29,16 +31,62 @@ pub(crate) trait Tile: Simd {
     const VECTORS: usize;
     /// Columns of a tile.
     const COLUMNS: usize = Self::VECTORS * Self::LANES;
+
+    /// Computes and stores a tile of `rows` positions from `at` on.
+    ///
+    /// # Safety
+    /// As [`run_tiles`].
+    unsafe fn tile(g: &Geometry<'_>, block: &Block, at: usize, rows: usize);
+
+    /// Applies any epilogue to sums in memory and stores them.
+    ///
+    /// # Safety
+    /// As [`run_tiles`]; `sums` are `vectors` vectors for each place.
+    unsafe fn finish(g: &Geometry<'_>, block: &Block, places: &[Place], sums: *const f32, vectors: usize);
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Tile for crate::simd::Avx512 {
-    const ROWS: usize = 14;
-    const VECTORS: usize = 2;
-}
+macro_rules! tile {
+    ($vector:ty, $features:literal, $rows:literal x $vectors:literal) => {
+        impl Tile for $vector {
+            const ROWS: usize = $rows;
+            const VECTORS: usize = $vectors;
 
-#[cfg(target_arch = "x86_64")]
-impl Tile for crate::simd::Avx2 {
-    const ROWS: usize = 6;
-    const VECTORS: usize = 2;
+            unsafe fn tile(g: &Geometry<'_>, block: &Block, at: usize, rows: usize) {
+                #[target_feature(enable = $features)]
+                unsafe fn compiled(g: &Geometry<'_>, block: &Block, at: usize, rows: usize) {
+                    // SAFETY: the caller's; these are the vector's features.
+                    unsafe { tile::dispatch::<$vector>(g, block, at, rows) }
+                }
+                // SAFETY: the caller's.
+                unsafe { compiled(g, block, at, rows) }
+            }
+
+            unsafe fn finish(
+                g: &Geometry<'_>,
+                block: &Block,
+                places: &[Place],
+                sums: *const f32,
+                vectors: usize,
+            ) {
+                #[target_feature(enable = $features)]
+                unsafe fn compiled(
+                    g: &Geometry<'_>,
+                    block: &Block,
+                    places: &[Place],
+                    sums: *const f32,
+                    n: usize,
+                ) {
+                    // SAFETY: the caller's; these are the vector's features.
+                    unsafe { store::finish::<$vector>(g, block, places, sums, n) }
+                }
+                // SAFETY: the caller's.
+                unsafe { compiled(g, block, places, sums, vectors) }
+            }
+        }
+    };
 }
+#[cfg(target_arch = "x86_64")]
+tile!(crate::simd::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", 14 x 2);
+#[cfg(target_arch = "x86_64")]
+tile!(crate::simd::Avx2, "avx2,fma,f16c", 6 x 2);

@@ -8,7 +8,7 @@ use crate::simd::{self, MAX_LANES};
 
 /// Where a position's first channel lies, in elements.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Place {
+pub(crate) struct Place {
     dst: usize,
     residual: usize,
 }
@@ -109,7 +109,7 @@ unsafe fn in_registers<V: Tile, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// Any epilogue, any strides: the tile goes through memory, a row at a time.
+/// Any epilogue, any strides: the tile goes through memory.
 #[inline(always)]
 unsafe fn through_memory<V: Tile, const ROWS: usize, const VECTORS: usize>(
     g: &Geometry<'_>,
@@ -117,40 +117,34 @@ unsafe fn through_memory<V: Tile, const ROWS: usize, const VECTORS: usize>(
     places: &[Place; ROWS],
     sums: &[[V; VECTORS]; ROWS],
 ) {
-    // SAFETY: the caller's; the tile is as large as its sums.
-    unsafe {
-        let mut tile = [[[0f32; MAX_LANES]; VECTORS]; ROWS];
-        for (row, sums) in tile.iter_mut().zip(sums) {
-            for (to, sum) in row.iter_mut().zip(sums) {
-                sum.store(to.as_mut_ptr());
-            }
-        }
-        let rows: *const [[f32; MAX_LANES]; VECTORS] = tile.as_ptr();
-        for v in 0..VECTORS {
-            finish::<V, VECTORS>(g, block, places, rows, v);
-        }
-    }
+    // SAFETY: the caller's; vectors of sums lie one after the other, as f32 do in a vector.
+    unsafe { V::finish(g, block, places, sums.as_ptr().cast::<f32>(), VECTORS) }
 }
 
-/// Epilogue and store of vector `v` of every row.
+/// Epilogue and store of sums in memory.
+///
+/// # Safety
+/// As [`store`]; `sums` are `vectors` vectors for each place.
 #[inline(always)]
-unsafe fn finish<V: Tile, const VECTORS: usize>(
+pub(super) unsafe fn finish<V: Tile>(
     g: &Geometry<'_>,
     block: &Block,
     places: &[Place],
-    rows: *const [[f32; MAX_LANES]; VECTORS],
-    v: usize,
+    sums: *const f32,
+    vectors: usize,
 ) {
     let (channel, left, column) = columns(g, block);
-    let (e, n) = (&g.epilogue, left.saturating_sub(v * V::LANES).min(V::LANES));
-    let (channel, column) = (channel + v * V::LANES, column + v * V::LANES);
-    if n == 0 {
-        return;
-    }
-    // SAFETY: the caller's.
-    unsafe {
-        for (r, place) in places.iter().enumerate() {
-            let mut x = V::load((*rows.add(r))[v].as_ptr());
+    let e = &g.epilogue;
+    for index in 0..places.len() * vectors {
+        let (place, v) = (&places[index / vectors], index % vectors);
+        let n = left.saturating_sub(v * V::LANES).min(V::LANES);
+        let (channel, column) = (channel + v * V::LANES, column + v * V::LANES);
+        if n == 0 {
+            continue;
+        }
+        // SAFETY: the caller's.
+        unsafe {
+            let mut x = V::load(sums.add(index * V::LANES));
             if e.bias {
                 x = x + V::load(g.operands.bias.ptr().add(column));
             }
@@ -164,7 +158,9 @@ unsafe fn finish<V: Tile, const VECTORS: usize>(
                 let from = g.operands.residual.ptr().add(place.residual + channel * shape.stride(1));
                 x = x + gather::<V>(from, shape.stride(1), n);
             }
-            x = simd::act(e.act2, x);
+            if e.act2 != Act::None {
+                x = simd::act(e.act2, x);
+            }
             scatter(x, g.dst.add(place.dst + channel * g.dst_strides[1]), g.dst_strides[1], n);
         }
     }

@@ -23,7 +23,6 @@ pub(crate) struct Panels {
 ///
 /// # Safety
 /// All pointers of the geometry reach what its sizes say; channel strides are 1; the CPU has the vector's instructions.
-#[inline(always)]
 pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels) {
     let per_part = panels::count(g.columns);
     for panel in work.panels.clone() {
@@ -36,7 +35,7 @@ pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels) {
             for left in (1..=tiles).rev() {
                 let rows = (work.positions.end - at).div_ceil(left);
                 // SAFETY: the caller's.
-                unsafe { dispatch::<V>(g, &block, at, rows) };
+                unsafe { V::tile(g, &block, at, rows) };
                 at += rows;
             }
         }
@@ -44,7 +43,7 @@ pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels) {
 }
 
 /// A tile's columns.
-pub(super) struct Block {
+pub(crate) struct Block {
     /// Group or parity.
     pub part: usize,
     /// Panel of the part.
@@ -59,7 +58,7 @@ pub(super) struct Block {
 
 /// Calls the instance for a number of rows.
 #[inline(always)]
-unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, block: &Block, at: usize, rows: usize) {
+pub(super) unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, block: &Block, at: usize, rows: usize) {
     macro_rules! call {
         ($($rows:literal)*) => {
             match (rows, block.lanes == V::COLUMNS) {
