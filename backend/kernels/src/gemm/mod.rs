@@ -3,6 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 use tandem_base::{Span, SpanMut, Strided};
 
