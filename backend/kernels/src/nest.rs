@@ -91,11 +91,11 @@ impl<const N: usize> Nest<N> {
 
     /// Where element `index` of the loops' own order lies in every operand.
     pub fn offsets(&self, index: usize) -> [usize; N] {
-        self.runs(index..index + 1).at
+        self.blocks(index..index + 1).at
     }
 
-    /// The elements of a range of the loops' own order as runs along the innermost dimension.
-    pub fn runs(&self, range: Range<usize>) -> Runs<'_, N> {
+    /// The elements of a range of the loops' own order as blocks of rows along the innermost dimension.
+    pub fn blocks(&self, range: Range<usize>) -> Blocks<'_, N> {
         let (mut index, mut at) = ([0; MAX_RANK], [0; N]);
         if !range.is_empty() {
             let mut left = range.start;
@@ -107,20 +107,35 @@ impl<const N: usize> Nest<N> {
                 }
             }
         }
-        Runs { nest: self, index, at, left: range.len() }
+        Blocks { nest: self, index, at, left: range.len() }
+    }
+
+    /// Strides of every operand from one row of a block to the next.
+    pub fn row_strides(&self) -> [usize; N] {
+        if self.rank > 1 { self.strides[self.rank - 2] } else { [0; N] }
     }
 }
 
-/// Runs along the innermost dimension: offset in every operand and length.
-pub(crate) struct Runs<'a, const N: usize> {
+/// Elements along the innermost two dimensions: whole rows of the innermost one, or a part of one row.
+pub(crate) struct Block<const N: usize> {
+    /// Offset of the first element in every operand.
+    pub at: [usize; N],
+    /// Number of rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub len: usize,
+}
+
+/// The blocks of a range.
+pub(crate) struct Blocks<'a, const N: usize> {
     nest: &'a Nest<N>,
     index: [usize; MAX_RANK],
     at: [usize; N],
     left: usize,
 }
 
-impl<const N: usize> Iterator for Runs<'_, N> {
-    type Item = ([usize; N], usize);
+impl<const N: usize> Iterator for Blocks<'_, N> {
+    type Item = Block<N>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
@@ -129,10 +144,16 @@ impl<const N: usize> Iterator for Runs<'_, N> {
         }
         let nest = self.nest;
         let mut d = nest.rank - 1;
-        let len = (nest.sizes[d] - self.index[d]).min(self.left);
-        let run = (self.at, len);
-        self.left -= len;
+        let whole = nest.sizes[d];
+        let len = (whole - self.index[d]).min(self.left);
+        let mut block = Block { at: self.at, rows: 1, len };
         let mut step = len;
+        if d > 0 && len == whole {
+            d -= 1;
+            block.rows = (nest.sizes[d] - self.index[d]).min(self.left / whole);
+            step = block.rows;
+        }
+        self.left -= block.rows * len;
         // Carry outwards; the outermost dimension is only left when nothing is.
         loop {
             self.index[d] += step;
@@ -140,7 +161,7 @@ impl<const N: usize> Iterator for Runs<'_, N> {
                 *at += step * stride;
             }
             if self.index[d] < nest.sizes[d] || d == 0 {
-                return Some(run);
+                return Some(block);
             }
             for (at, stride) in self.at.iter_mut().zip(nest.strides[d]) {
                 *at -= nest.sizes[d] * stride;
@@ -195,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_any_split_cover_every_element_once() {
+    fn blocks_of_any_split_cover_every_element_once() {
         let a = Strided::new(&[3, 1, 4, 2], &[40, 7, 9, 2]);
         let b = Strided::contiguous(&[2, 4, 3]).permuted(&[2, 0, 1]);
         let b = Strided::new(&[3, 1, 4, 2], &[b.stride(0), 0, b.stride(2), b.stride(1)]);
@@ -203,9 +224,14 @@ mod tests {
         for step in 1..25 {
             let mut seen = Vec::new();
             for start in (0..24).step_by(step) {
-                for (at, len) in nest.runs(start..(start + step).min(24)) {
-                    let inner = nest.inner().1;
-                    seen.extend((0..len).map(|i| (at[0] + i * inner[0], at[1] + i * inner[1])));
+                for Block { at, rows, len } in nest.blocks(start..(start + step).min(24)) {
+                    let (inner, row) = (nest.inner().1, nest.row_strides());
+                    let place = |o: usize, r: usize, i: usize| at[o] + r * row[o] + i * inner[o];
+                    seen.extend(
+                        (0..rows * len)
+                            .map(|n| (n / len, n % len))
+                            .map(|(r, i)| (place(0, r, i), place(1, r, i))),
+                    );
                 }
             }
             let mut want: Vec<_> = (0..24).map(|i| (offset(&a, i), offset(&b, i))).collect();

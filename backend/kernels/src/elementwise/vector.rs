@@ -77,9 +77,30 @@ unsafe fn run<V: Simd>(
     let nest = nest(p);
     let range = tiles.start * TILE..(tiles.end * TILE).min(nest.elements());
     let mut packed = Packed([[0.0; PIECE]; 4]);
-    for (at, len) in nest.runs(range) {
-        // SAFETY: `Elementwise::check` passed; offsets come from the problem's sizes.
-        unsafe { along::<V>(p, args, &mut packed, nest.inner().1, at, len) }
+    let (inner, down) = (nest.inner().1, nest.row_strides());
+    let direct = inner[..=p.src.len()].iter().all(|s| *s == 1);
+    for block in nest.blocks(range) {
+        // Short rows that need no packing go together, as many as a second pass finds in L1.
+        let step = if direct { (4 * PIECE / block.len).max(1) } else { 1 };
+        let piece = PIECE.min(block.len);
+        for row in (0..block.rows).step_by(step) {
+            for start in (0..block.len).step_by(piece) {
+                let at = [0, 1, 2, 3].map(|o| block.at[o] + row * down[o] + start * inner[o]);
+                let rows = step.min(block.rows - row);
+                let len = piece.min(block.len - start);
+                // SAFETY: `Elementwise::check` passed; offsets come from the problem's sizes.
+                unsafe {
+                    let to = args.dst.ptr().add(at[0]);
+                    let packs = inner[0] != 1;
+                    let first = if packs { packed.0[3].as_mut_ptr() } else { to };
+                    let of = operands(p, args, &mut packed, &nest, at, len);
+                    all::<V>(p, of, Rows { first, row: down[0], rows, len });
+                    if packs {
+                        scatter(first, to, inner[0], len);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -87,106 +108,127 @@ unsafe fn run<V: Simd>(
 #[repr(align(64))]
 struct Packed([[f32; PIECE]; 4]);
 
-/// One run of the innermost dimension, in pieces.
+/// The operands from `at` on, where they lie or packed.
 #[inline(always)]
-unsafe fn along<V: Simd>(
+unsafe fn operands(
     p: &Problem,
     args: &Args<'_>,
     Packed(packed): &mut Packed,
-    strides: [usize; 4],
+    nest: &Nest<4>,
     at: [usize; 4],
     len: usize,
-) {
-    // SAFETY: the caller's offsets lie inside the operands, `len` elements along the strides too.
-    unsafe {
-        let src = |i: usize| args.src[i].ptr().add(at[i + 1]);
-        for i in 0..p.src.len() {
-            if strides[i + 1] == 0 {
-                packed[i][..MAX_LANES].fill(*src(i));
-            }
-        }
-        for start in (0..len).step_by(PIECE) {
-            let n = PIECE.min(len - start);
-            let mut operands = [(packed[0].as_ptr(), 0); 3];
-            for i in 0..p.src.len() {
-                operands[i] = match strides[i + 1] {
-                    0 => (packed[i].as_ptr(), 0),
-                    1 => (src(i).add(start), 1),
-                    stride => {
-                        gather(src(i).add(start * stride), stride, n, packed[i].as_mut_ptr());
-                        (packed[i].as_ptr(), 1)
-                    }
-                };
-            }
-            let to = args.dst.ptr().add(at[0] + start * strides[0]);
-            let dst = if strides[0] == 1 { to } else { packed[3].as_mut_ptr() };
-            let first = match p.func {
-                Func::Act(act) => act,
-                func => {
-                    compute::<V>(func, operands, dst, n);
-                    operands[0] = (dst.cast_const(), 1);
-                    Act::None
+) -> [Operand; 3] {
+    let mut of = [Operand { first: packed[0].as_ptr(), step: 0, row: 0 }; 3];
+    for i in 0..p.src.len() {
+        let pack = packed[i].as_mut_ptr();
+        // SAFETY: the caller's offsets lie inside the operands, `len` elements along the strides too.
+        let (first, step) = unsafe {
+            let src = args.src[i].ptr().add(at[i + 1]);
+            match nest.inner().1[i + 1] {
+                1 => (src, 1),
+                0 => {
+                    packed[i][..MAX_LANES].fill(*src);
+                    (pack.cast_const(), 0)
                 }
-            };
-            for (i, act) in [first, p.act].into_iter().enumerate() {
-                if act != Act::None || (i == 0 && matches!(p.func, Func::Act(_))) {
-                    activate::<V>(act, operands, dst, n);
-                    operands[0] = (dst.cast_const(), 1);
+                stride => {
+                    gather(src, stride, len, pack);
+                    (pack.cast_const(), 1)
                 }
             }
-            if strides[0] != 1 {
-                scatter(dst, to, strides[0], n);
-            }
-        }
+        };
+        of[i] = Operand { first, step, row: nest.row_strides()[i + 1] };
     }
+    of
 }
 
-/// First element and step, 1 or 0 (the element [`MAX_LANES`] times).
-type Operand = (*const f32, usize);
-
-/// dst[i] = f(x[i], y[i], z[i]) over operands. A macro, not a function of a closure: a closure has no target features
-/// of its own, and where it is not inlined every instruction in it becomes a call.
-///
-/// `n` elements of each operand of step 1 can be read and of `dst` written; `dst` is an operand or overlaps none.
-macro_rules! each {
-    ($V:ident, $x:ident, $dst:ident, $n:ident, [$($v:ident = $i:literal),+] => $f:expr) => {{
-        let whole = $n - $n % $V::LANES;
-        for at in (0..whole).step_by($V::LANES) {
-            $(let $v = $V::load($x[$i].0.add(at * $x[$i].1));)+
-            $f.store($dst.add(at));
-        }
-        if whole < $n {
-            $(let $v = $V::load_first($x[$i].0.add(whole * $x[$i].1), $n - whole);)+
-            $f.store_first($dst.add(whole), $n - whole);
-        }
-    }};
+/// First element, step (1, or 0: the element [`MAX_LANES`] times) and distance to the next row.
+#[derive(Clone, Copy)]
+struct Operand {
+    first: *const f32,
+    step: usize,
+    row: usize,
 }
 
-/// dst = act(x), a loop of its own for each activation.
+/// Rows of the destination.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: *mut f32,
+    row: usize,
+    rows: usize,
+    len: usize,
+}
+
+/// dst = act(func(x, y, z))
 ///
 /// # Safety
 /// As [`each`].
 #[inline(always)]
-unsafe fn activate<V: Simd>(act: Act, of: [Operand; 3], dst: *mut f32, n: usize) {
+unsafe fn all<V: Simd>(p: &Problem, mut of: [Operand; 3], dst: Rows) {
+    // An activation as function is the first of two passes, and not even that where the second has it all.
+    let mut acts = [Act::None, p.act];
+    if let Func::Act(act) = p.func {
+        acts = if p.act == Act::None { [Act::None, act] } else { [act, p.act] };
+    } else {
+        // SAFETY: the caller's.
+        unsafe { compute::<V>(p.func, of, dst) }
+        of[0] = Operand { first: dst.first, step: 1, row: dst.row };
+    }
+    let copies = matches!(p.func, Func::Act(Act::None));
+    for act in acts {
+        if act != Act::None || copies {
+            // SAFETY: the caller's.
+            unsafe { activate::<V>(act, of, dst) }
+            of[0] = Operand { first: dst.first, step: 1, row: dst.row };
+        }
+    }
+}
+
+/// dst[i] = f(x[i], y[i], z[i]) over operands. A macro, not a function of a closure: a closure has no target features
+/// of its own, and where it is not inlined every instruction in it becomes a call.
+///
+/// All elements of each operand can be read and all rows of `dst` written; `dst` is an operand or overlaps none.
+macro_rules! each {
+    ($V:ident, $x:ident, $dst:ident, [$($v:ident = $i:literal),+] => $f:expr) => {
+        for row in 0..$dst.rows {
+            let dst = $dst.first.add(row * $dst.row);
+            let from = [$($x[$i].first.add(row * $x[$i].row)),+];
+            for at in (0..$dst.len).step_by($V::LANES) {
+                let left = $dst.len - at;
+                let whole = left >= $V::LANES;
+                $(
+                    let here = from[$i].add(at * $x[$i].step);
+                    let $v = if whole { $V::load(here) } else { $V::load_first(here, left) };
+                )+
+                let y = $f;
+                if whole { y.store(dst.add(at)) } else { y.store_first(dst.add(at), left) }
+            }
+        }
+    };
+}
+
+/// dst = act(x), with a loop of its own for each activation that is more than a few instructions.
+///
+/// # Safety
+/// As [`each`].
+#[inline(always)]
+unsafe fn activate<V: Simd>(act: Act, of: [Operand; 3], dst: Rows) {
     macro_rules! loops {
         ($($pattern:pat => $act:expr),*) => {
-            match act { $($pattern => each!(V, of, dst, n, [x = 0] => simd::act($act, x)),)* }
+            match act {
+                $($pattern => each!(V, of, dst, [x = 0] => simd::curve($act, x)),)*
+                Act::Relu => each!(V, of, dst, [x = 0] => simd::act(Act::Relu, x)),
+                cheap => each!(V, of, dst, [x = 0] => simd::act(cheap, x)),
+            }
         };
     }
     // SAFETY: the caller's.
     unsafe {
         loops!(
-            Act::None => Act::None,
-            Act::Relu => Act::Relu,
-            Act::Clamp { lo, hi } => Act::Clamp { lo, hi },
             Act::Gelu => Act::Gelu,
             Act::GeluTanh => Act::GeluTanh,
             Act::Silu => Act::Silu,
             Act::Sigmoid => Act::Sigmoid,
             Act::Tanh => Act::Tanh,
-            Act::HardSwish => Act::HardSwish,
-            Act::HardSigmoid => Act::HardSigmoid,
-            Act::LeakyRelu { slope } => Act::LeakyRelu { slope },
             Act::Elu { alpha } => Act::Elu { alpha },
             Act::Mish => Act::Mish,
             Act::Softplus => Act::Softplus
@@ -199,40 +241,40 @@ unsafe fn activate<V: Simd>(act: Act, of: [Operand; 3], dst: *mut f32, n: usize)
 /// # Safety
 /// As [`each`].
 #[inline(always)]
-unsafe fn compute<V: Simd>(func: Func, of: [Operand; 3], dst: *mut f32, n: usize) {
+unsafe fn compute<V: Simd>(func: Func, of: [Operand; 3], dst: Rows) {
     // SAFETY: the caller's.
     unsafe {
         match func {
             // `activate` is the caller's.
             Func::Act(_) => {}
-            Func::Neg => each!(V, of, dst, n, [x = 0] => -x),
-            Func::Abs => each!(V, of, dst, n, [x = 0] => x.abs()),
-            Func::Exp => each!(V, of, dst, n, [x = 0] => math::exp(x)),
-            Func::Log => each!(V, of, dst, n, [x = 0] => math::log(x)),
-            Func::Sqrt => each!(V, of, dst, n, [x = 0] => x.sqrt()),
-            Func::Rsqrt => each!(V, of, dst, n, [x = 0] => x.all(1.0) / x.sqrt()),
-            Func::Reciprocal => each!(V, of, dst, n, [x = 0] => x.all(1.0) / x),
-            Func::Square => each!(V, of, dst, n, [x = 0] => x * x),
-            Func::Sin => each!(V, of, dst, n, [x = 0] => math::sin(x)),
-            Func::Cos => each!(V, of, dst, n, [x = 0] => math::cos(x)),
-            Func::Erf => each!(V, of, dst, n, [x = 0] => math::erf(x)),
-            Func::Floor => each!(V, of, dst, n, [x = 0] => x.floor()),
-            Func::Ceil => each!(V, of, dst, n, [x = 0] => x.ceil()),
-            Func::Round => each!(V, of, dst, n, [x = 0] => x.round()),
-            Func::Trunc => each!(V, of, dst, n, [x = 0] => x.trunc()),
-            Func::Sign => each!(V, of, dst, n, [x = 0] => sign(x)),
-            Func::PowScalar(a) => power::<V>(a, of, dst, n),
-            Func::AddScalar(a) => each!(V, of, dst, n, [x = 0] => x + x.all(a)),
-            Func::MulScalar(a) => each!(V, of, dst, n, [x = 0] => x * x.all(a)),
-            Func::Add(1.0) => each!(V, of, dst, n, [x = 0, y = 1] => x + y),
-            Func::Add(alpha) => each!(V, of, dst, n, [x = 0, y = 1] => y.mul_add(y.all(alpha), x)),
-            Func::Sub(alpha) => each!(V, of, dst, n, [x = 0, y = 1] => y.neg_mul_add(y.all(alpha), x)),
-            Func::Mul => each!(V, of, dst, n, [x = 0, y = 1] => x * y),
-            Func::Div => each!(V, of, dst, n, [x = 0, y = 1] => x / y),
-            Func::Max => each!(V, of, dst, n, [x = 0, y = 1] => x.select(x.nan(), x.max(y))),
-            Func::Min => each!(V, of, dst, n, [x = 0, y = 1] => x.select(x.nan(), x.min(y))),
-            Func::Pow => each!(V, of, dst, n, [x = 0, y = 1] => x.zip(y, f32::powf)),
-            Func::MulAdd => each!(V, of, dst, n, [x = 0, y = 1, z = 2] => x.mul_add(y, z)),
+            Func::Neg => each!(V, of, dst, [x = 0] => -x),
+            Func::Abs => each!(V, of, dst, [x = 0] => x.abs()),
+            Func::Exp => each!(V, of, dst, [x = 0] => math::exp(x)),
+            Func::Log => each!(V, of, dst, [x = 0] => math::log(x)),
+            Func::Sqrt => each!(V, of, dst, [x = 0] => x.sqrt()),
+            Func::Rsqrt => each!(V, of, dst, [x = 0] => x.all(1.0) / x.sqrt()),
+            Func::Reciprocal => each!(V, of, dst, [x = 0] => x.all(1.0) / x),
+            Func::Square => each!(V, of, dst, [x = 0] => x * x),
+            Func::Sin => each!(V, of, dst, [x = 0] => math::sin(x)),
+            Func::Cos => each!(V, of, dst, [x = 0] => math::cos(x)),
+            Func::Erf => each!(V, of, dst, [x = 0] => math::erf(x)),
+            Func::Floor => each!(V, of, dst, [x = 0] => x.floor()),
+            Func::Ceil => each!(V, of, dst, [x = 0] => x.ceil()),
+            Func::Round => each!(V, of, dst, [x = 0] => x.round()),
+            Func::Trunc => each!(V, of, dst, [x = 0] => x.trunc()),
+            Func::Sign => each!(V, of, dst, [x = 0] => sign(x)),
+            Func::PowScalar(a) => power::<V>(a, of, dst),
+            Func::AddScalar(a) => each!(V, of, dst, [x = 0] => x + x.all(a)),
+            Func::MulScalar(a) => each!(V, of, dst, [x = 0] => x * x.all(a)),
+            Func::Add(1.0) => each!(V, of, dst, [x = 0, y = 1] => x + y),
+            Func::Add(alpha) => each!(V, of, dst, [x = 0, y = 1] => y.mul_add(y.all(alpha), x)),
+            Func::Sub(alpha) => each!(V, of, dst, [x = 0, y = 1] => y.neg_mul_add(y.all(alpha), x)),
+            Func::Mul => each!(V, of, dst, [x = 0, y = 1] => x * y),
+            Func::Div => each!(V, of, dst, [x = 0, y = 1] => x / y),
+            Func::Max => each!(V, of, dst, [x = 0, y = 1] => x.select(x.nan(), x.max(y))),
+            Func::Min => each!(V, of, dst, [x = 0, y = 1] => x.select(x.nan(), x.min(y))),
+            Func::Pow => each!(V, of, dst, [x = 0, y = 1] => x.zip(y, f32::powf)),
+            Func::MulAdd => each!(V, of, dst, [x = 0, y = 1, z = 2] => x.mul_add(y, z)),
         }
     }
 }
@@ -249,17 +291,17 @@ fn sign<V: Simd>(x: V) -> V {
 /// # Safety
 /// As [`each`].
 #[inline(always)]
-unsafe fn power<V: Simd>(a: f32, of: [Operand; 3], dst: *mut f32, n: usize) {
+unsafe fn power<V: Simd>(a: f32, of: [Operand; 3], dst: Rows) {
     // SAFETY: the caller's.
     unsafe {
         match a {
-            0.5 => each!(V, of, dst, n, [x = 0] => x.sqrt()),
-            2.0 => each!(V, of, dst, n, [x = 0] => x * x),
-            3.0 => each!(V, of, dst, n, [x = 0] => x * x * x),
-            -0.5 => each!(V, of, dst, n, [x = 0] => x.all(1.0) / x.sqrt()),
-            -1.0 => each!(V, of, dst, n, [x = 0] => x.all(1.0) / x),
-            -2.0 => each!(V, of, dst, n, [x = 0] => x.all(1.0) / (x * x)),
-            _ => each!(V, of, dst, n, [x = 0] => x.map(|x| x.powf(a))),
+            0.5 => each!(V, of, dst, [x = 0] => x.sqrt()),
+            2.0 => each!(V, of, dst, [x = 0] => x * x),
+            3.0 => each!(V, of, dst, [x = 0] => x * x * x),
+            -0.5 => each!(V, of, dst, [x = 0] => x.all(1.0) / x.sqrt()),
+            -1.0 => each!(V, of, dst, [x = 0] => x.all(1.0) / x),
+            -2.0 => each!(V, of, dst, [x = 0] => x.all(1.0) / (x * x)),
+            _ => each!(V, of, dst, [x = 0] => x.map(|x| x.powf(a))),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Problem;
-use crate::nest::Nest;
+use crate::nest::{Block, Nest};
 use crate::simd::Simd;
 
 /// Elements of a tile.
@@ -119,8 +119,12 @@ impl Copy {
                 _ if self.transpose.is_none() && self.runs() => {
                     let width = self.width;
                     let range = tiles.start * TILE..(tiles.end * TILE).min(self.nest.elements());
-                    for (at, len) in self.nest.runs(range) {
-                        copy_run::<V>(src.add(at[1] * width), dst.add(at[0] * width), len * width);
+                    let [down, across] = self.nest.row_strides();
+                    for Block { at, rows, len } in self.nest.blocks(range) {
+                        for row in 0..rows {
+                            let (to, from) = (at[0] + row * down, at[1] + row * across);
+                            copy_run::<V>(src.add(from * width), dst.add(to * width), len * width);
+                        }
                     }
                 }
                 (_, 1) => self.elements::<u8>(src, dst, tiles),
@@ -156,8 +160,11 @@ impl Copy {
         }
         let [to, from] = self.nest.inner().1;
         let range = tiles.start * TILE..(tiles.end * TILE).min(self.nest.elements());
-        for (at, len) in self.nest.runs(range) {
-            (0..len).for_each(|i| copy(at[0] + i * to, at[1] + i * from));
+        let [down, across] = self.nest.row_strides();
+        for Block { at, rows, len } in self.nest.blocks(range) {
+            for row in 0..rows {
+                (0..len).for_each(|i| copy(at[0] + row * down + i * to, at[1] + row * across + i * from));
+            }
         }
     }
 }

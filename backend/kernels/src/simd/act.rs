@@ -3,7 +3,8 @@
 use super::{Simd, math};
 use crate::epilogue::Act;
 
-/// act(x), with [`Act::eval`]'s meaning. `act` is the same for a whole task: the branch is predicted.
+/// act(x), with [`Act::eval`]'s meaning. `act` is the same for a whole task: the branch is predicted. What needs an
+/// exponential is a call, so that a kernel holds a handful of instructions per place and not every function.
 #[inline(always)]
 pub fn act<V: Simd>(act: Act, x: V) -> V {
     match act {
@@ -11,6 +12,17 @@ pub fn act<V: Simd>(act: Act, x: V) -> V {
         // The second operand passes where either is NaN: x.
         Act::Relu => x.all(0.0).max(x),
         Act::Clamp { lo, hi } => x.all(hi).min(x.all(lo).max(x)),
+        Act::LeakyRelu { slope } => (x * x.all(slope)).select(x.lt(x.all(0.0)), x),
+        Act::HardSwish => x * hard_sigmoid(x),
+        Act::HardSigmoid => hard_sigmoid(x),
+        _ => x.curve(act),
+    }
+}
+
+/// The activations with an exponential; others pass x. The body of every [`Simd::curve`].
+#[inline(always)]
+pub(crate) fn curve<V: Simd>(act: Act, x: V) -> V {
+    match act {
         Act::Gelu => {
             let erf = math::erf(x * x.all(std::f32::consts::FRAC_1_SQRT_2));
             (x * x.all(0.5)) * (x.all(1.0) + erf)
@@ -23,12 +35,15 @@ pub fn act<V: Simd>(act: Act, x: V) -> V {
         Act::Silu => x / (x.all(1.0) + math::exp(-x)),
         Act::Sigmoid => math::sigmoid(x),
         Act::Tanh => math::tanh(x),
-        Act::HardSwish => x * hard_sigmoid(x),
-        Act::HardSigmoid => hard_sigmoid(x),
-        Act::LeakyRelu { slope } => (x * x.all(slope)).select(x.lt(x.all(0.0)), x),
         Act::Elu { alpha } => (math::expm1(x) * x.all(alpha)).select(x.lt(x.all(0.0)), x),
         Act::Mish => mish(x),
         Act::Softplus => math::softplus(x),
+        Act::None
+        | Act::Relu
+        | Act::Clamp { .. }
+        | Act::LeakyRelu { .. }
+        | Act::HardSwish
+        | Act::HardSigmoid => x,
     }
 }
 

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use super::Simd;
+use crate::epilogue::Act;
 
 /// Eight f32.
 #[derive(Clone, Copy, Debug)]
@@ -262,6 +263,18 @@ unsafe impl Simd for Avx2 {
             _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps::<1>(x, x)))
         }
     }
+    #[inline(always)]
+    fn curve(self, act: Act) -> Self {
+        // SAFETY: witness.
+        unsafe { curve(act, self) }
+    }
+}
+
+/// The activations with an exponential, once for all kernels.
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn curve(act: Act, x: Avx2) -> Avx2 {
+    super::act::curve(act, x)
 }
 
 /// An 8 x 8 block transposed: pairs, fours, then halves of vectors trade places.

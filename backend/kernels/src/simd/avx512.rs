@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::Simd;
+use crate::epilogue::Act;
 
 /// Sixteen f32.
 #[derive(Clone, Copy, Debug)]
@@ -209,6 +210,18 @@ unsafe impl Simd for Avx512 {
         // SAFETY: witness.
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
+    #[inline(always)]
+    fn curve(self, act: Act) -> Self {
+        // SAFETY: witness.
+        unsafe { curve(act, self) }
+    }
+}
+
+/// The activations with an exponential, once for all kernels.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+fn curve(act: Act, x: Avx512) -> Avx512 {
+    super::act::curve(act, x)
 }
 
 /// A 16 x 16 block transposed: pairs, fours, then quarters of vectors trade places.

@@ -17,7 +17,9 @@ mod tests;
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
+use crate::epilogue::Act;
 pub use act::act;
+pub(crate) use act::curve;
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
@@ -124,6 +126,9 @@ pub unsafe trait Simd:
     fn sum(self) -> f32;
     /// Largest lane; any lane where one is NaN.
     fn largest(self) -> f32;
+
+    /// An activation with an exponential, out of line; see [`act`].
+    fn curve(self, act: Act) -> Self;
 
     /// `f` lane by lane, for what is rare.
     #[inline(always)]

@@ -3,6 +3,7 @@
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::Simd;
+use crate::epilogue::Act;
 
 /// One f32.
 #[derive(Clone, Copy, Debug)]
@@ -156,5 +157,9 @@ unsafe impl Simd for Scalar {
     #[inline(always)]
     fn largest(self) -> f32 {
         self.0
+    }
+    #[inline(always)]
+    fn curve(self, act: Act) -> Self {
+        super::act::curve(act, self)
     }
 }
