@@ -1,5 +1,7 @@
 //! A loaded program: constants, plan, memory; and running it.
 
+use std::collections::HashMap;
+
 use tandem_base::{AlignedBuf, Isa, Scratch, SpanMut, Team};
 use tandem_schemas::program::DType;
 
@@ -67,7 +69,7 @@ pub trait Tracer {
 
 /// A program planned for this machine, with the memory it runs in.
 pub struct Method {
-    constants: Box<dyn Constants>,
+    constants: Aligned,
     plan: Plan,
     report: Report,
     inputs: Vec<TensorSpec>,
@@ -84,14 +86,17 @@ impl Method {
     pub fn load(blob: &[u8], constants: Box<dyn Constants>, options: &LoadOptions) -> Result<Self, Error> {
         let start = now_ns();
         let model = Model::new(tandem_schemas::read_program(blob)?)?;
+        let mut constants = Aligned { host: constants, copies: HashMap::new() };
         for (key, length) in &model.entries {
-            check_entry(constants.as_ref(), key, *length)?;
+            constants.check(key, *length)?;
         }
         let verified = now_ns();
         let machine = Isa::detect();
         let target = Target {
             isa: options.isa.map_or(machine, |isa| isa & machine),
-            rates: options.rates.unwrap_or_else(|| rates::of(machine)),
+            rates: options
+                .rates
+                .unwrap_or_else(|| rates::of(options.isa.map_or(machine, |isa| isa & machine))),
             fast_math: options.fast_math,
         };
         let plan = plan::plan(&model, target)?;
@@ -107,7 +112,8 @@ impl Method {
         };
         let specs = |list: &[usize]| list.iter().map(|&v| spec(&model.values[v])).collect();
         let (inputs, outputs) = (specs(&model.inputs), specs(&model.outputs));
-        let arena = AlignedBuf::zeroed(plan.arena.bytes);
+        let arena = AlignedBuf::try_zeroed(plan.arena.bytes)
+            .ok_or_else(|| internal("program", format!("no room for {} bytes", plan.arena.bytes)))?;
         Ok(Self { constants, report, inputs, outputs, arena, scratch: Scratch::default(), plan })
     }
 
@@ -145,7 +151,7 @@ impl Method {
         let mut run = Run {
             lease: &self.arena.lease(),
             places: &self.plan.places,
-            constants: self.constants.as_ref(),
+            constants: &self.constants,
             inputs,
             outputs: &spans,
             crew: &mut Team::global().enter(threads.max(1)),
@@ -191,16 +197,43 @@ fn spec(value: &Value) -> TensorSpec {
     }
 }
 
-fn check_entry(constants: &dyn Constants, key: &str, length: usize) -> Result<(), Error> {
-    let error = |what: String| Error::Constant { key: key.to_owned(), what };
-    let bytes = constants.entry(key).map_err(error)?;
-    if bytes.len() < length {
-        return Err(error(format!("{} bytes, the program needs {length}", bytes.len())));
+/// The host's constants, with copies of those at odd addresses.
+struct Aligned {
+    host: Box<dyn Constants>,
+    copies: HashMap<String, AlignedBuf>,
+}
+
+/// What loads of an element need; kernels ask for no more.
+const ELEMENT_ALIGN: usize = 8;
+
+impl Aligned {
+    /// Checks an entry's length and makes sure of its alignment.
+    fn check(&mut self, key: &str, length: usize) -> Result<(), Error> {
+        let error = |what: String| Error::Constant { key: key.to_owned(), what };
+        let bytes = self.host.entry(key).map_err(error)?;
+        if bytes.len() < length {
+            return Err(error(format!("{} bytes, the program needs {length}", bytes.len())));
+        }
+        if !bytes.as_ptr().addr().is_multiple_of(ELEMENT_ALIGN) {
+            let copy = AlignedBuf::try_zeroed(bytes.len());
+            let mut copy =
+                copy.ok_or_else(|| error(format!("no room for a copy of {} bytes", bytes.len())))?;
+            copy.bytes_mut().copy_from_slice(bytes);
+            self.copies.insert(key.to_owned(), copy);
+        }
+        Ok(())
     }
-    if !bytes.as_ptr().addr().is_multiple_of(16) {
-        return Err(error("not 16-byte aligned".to_owned()));
+}
+
+impl Constants for Aligned {
+    fn entry(&self, key: &str) -> Result<&[u8], String> {
+        if !self.copies.is_empty()
+            && let Some(copy) = self.copies.get(key)
+        {
+            return Ok(copy.bytes());
+        }
+        self.host.entry(key)
     }
-    Ok(())
 }
 
 fn check_tensor(

@@ -6,7 +6,7 @@ use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
 use crate::error::Error;
-use crate::layout::{self, Order};
+use crate::layout;
 use crate::model::{self, Model, Value};
 use crate::operands;
 use crate::ops;
@@ -37,6 +37,9 @@ struct Planned {
     scratch: usize,
 }
 
+/// Most bytes of intermediate values a plan may want.
+const MAX_ARENA: usize = 1 << 36;
+
 /// The op being planned: its name, handles and output value.
 #[derive(Clone, Copy)]
 pub(crate) struct Site<'m> {
@@ -49,8 +52,17 @@ pub(crate) struct Site<'m> {
 pub(crate) struct Planner<'m> {
     pub model: &'m Model,
     pub target: Target,
-    orders: Vec<Order>,
+    /// How values lie that nothing else places.
+    layouts: Vec<Strided>,
+    /// Last op that needs each value.
+    last_uses: Vec<usize>,
+    /// Index of the op being planned.
+    now: usize,
+    /// Where values lie.
     operands: Vec<Option<Operand>>,
+    /// Copies of values in another layout.
+    relaid: Vec<(usize, Operand)>,
+    /// Bytes of every buffer of the arena.
     buffers: Vec<usize>,
     steps: Vec<Planned>,
 }
@@ -61,14 +73,18 @@ pub(crate) fn plan(model: &Model, target: Target) -> Result<Plan, Error> {
     let mut planner = Planner {
         model,
         target,
-        orders: layout::assign(model),
+        layouts: layout::assign(model),
+        last_uses: operands::last_uses(model),
+        now: 0,
         operands: vec![None; model.values.len()],
+        relaid: Vec::new(),
         buffers: Vec::new(),
         steps: Vec::new(),
     };
     planner.place_host_values();
     planner.place_backwards();
-    for op in &model.ops {
+    for (now, op) in model.ops.iter().enumerate() {
+        planner.now = now;
         planner.op(op)?;
     }
     planner.deliver_outputs()?;
@@ -99,46 +115,16 @@ impl<'m> Planner<'m> {
 
     /// Lets producers write straight to where a view or a concatenation would put their result.
     fn place_backwards(&mut self) {
-        for op in self.model.ops.iter().rev() {
-            let out = op.outputs[0] as usize;
-            match &op.kind {
-                OpKindT::Concat(concat) => {
-                    let whole = self.output(out);
-                    let dim = concat.dim as usize;
-                    let mut at = 0;
-                    for &src in &concat.src {
-                        let src = src as usize;
-                        let sizes = &self.model.values[src].sizes;
-                        let part = Strided::new(sizes, whole.shape.strides());
-                        self.claim(src, whole.skip(at * whole.shape.stride(dim)).with(part));
-                        at += sizes[dim];
-                    }
-                }
-                OpKindT::Reshape(view) => {
-                    let src = view.src as usize;
-                    if let Some(whole) = self.operands[out]
-                        && let Some(shape) = whole.shape.reshaped(&self.model.values[src].sizes)
-                    {
-                        self.claim(src, whole.with(shape));
-                    }
-                }
-                OpKindT::Permute(view) => {
-                    let src = view.src as usize;
-                    if let Some(whole) = self.operands[out] {
-                        let mut back = vec![0; view.order.len()];
-                        for (to, &from) in view.order.iter().enumerate() {
-                            back[from as usize] = to;
-                        }
-                        self.claim(src, whole.with(whole.shape.permuted(&back)));
-                    }
-                }
-                _ => {}
+        let model = self.model;
+        for op in model.ops.iter().rev() {
+            if let Some(operator) = ops::operator(&op.kind) {
+                operator.place(self, op.outputs[0] as usize);
             }
         }
     }
 
     /// Gives a value a place, unless it has one or is the host's.
-    fn claim(&mut self, value: usize, place: Operand) {
+    pub fn claim(&mut self, value: usize, place: Operand) {
         if self.operands[value].is_none() && self.model.values[value].kind == ValueKind::Temp {
             self.operands[value] = Some(place);
         }
@@ -154,7 +140,7 @@ impl<'m> Planner<'m> {
         if view || self.model.values[out].kind != ValueKind::Temp {
             return;
         }
-        let (reads, _) = operands::references(&op.kind);
+        let reads = ops::operator(&op.kind).map_or_else(Vec::new, |o| o.reads().values);
         let crossing = |&v: &i32| self.operands[v as usize].is_some_and(|src| src.crosses(&place));
         if reads.iter().any(crossing) {
             self.operands[out] = None;
@@ -168,7 +154,8 @@ impl<'m> Planner<'m> {
             op: op.kind.op_kind_type().variant_name().unwrap_or("?"),
             handles: op.debug_handles.as_deref().unwrap_or_default(),
         };
-        ops::plan(self, site, op)
+        let operator = ops::operator(&op.kind).expect("operands::check: a known kind");
+        operator.plan(self, site, op.outputs[0] as usize)
     }
 
     /// Host outputs whose value lies elsewhere (an input, a constant, or another output) are copied at the end.
@@ -208,11 +195,116 @@ impl<'m> Planner<'m> {
         if let Some(place) = self.operands[value] {
             return place;
         }
-        let (sizes, dtype) = (&self.model.values[value].sizes, self.model.values[value].dtype);
-        let shape = Strided::with_order(sizes, &self.orders[value]);
-        let place = self.buffer(shape, model::width(dtype));
+        let place = self.buffer(self.layouts[value], model::width(self.value(value).dtype));
         self.operands[value] = Some(place);
         place
+    }
+
+    /// Where a value lies or must lie, if that is settled.
+    pub fn placed(&self, value: usize) -> Option<Operand> {
+        self.operands[value]
+    }
+
+    /// Like [`Planner::output`], but in place of one of the values `over`, which the op reads element by element, where
+    /// that is not needed any more and shares no memory with `apart`, which the op reads otherwise.
+    pub fn output_over(&mut self, out: usize, over: &[usize], apart: &[usize]) -> Operand {
+        if self.operands[out].is_none() {
+            let fits = |&&v: &&usize| self.may_overwrite(v, over, apart, out);
+            self.operands[out] = over.iter().find(fits).and_then(|&v| self.operands[v]);
+        }
+        self.output(out)
+    }
+
+    fn may_overwrite(&self, value: usize, over: &[usize], apart: &[usize], out: usize) -> bool {
+        let place = self.input(value);
+        let Buffer::Arena(buffer) = place.buffer else { return false };
+        let same_kind = self.value(value).dtype == self.value(out).dtype;
+        let whole = place.shape.elements() * model::width(self.value(value).dtype) == self.buffers[buffer];
+        let dense = place.offset == 0 && whole && layout::is_dense(&place.shape);
+        if !same_kind || !dense || place.shape.sizes() != self.value(out).sizes {
+            return false;
+        }
+        let inside = |v: usize| self.operands[v].filter(|o| o.buffer == place.buffer);
+        let needed = (0..self.operands.len()).any(|v| self.last_uses[v] > self.now && inside(v).is_some());
+        let other = over.iter().any(|&v| inside(v).is_some_and(|o| o != place));
+        !needed && !other && apart.iter().all(|&v| inside(v).is_none())
+    }
+
+    /// A value the op reads: where it lies or, where a kernel is so much slower on that, a copy in the layout `better`.
+    /// `problem` gives the problem for a layout of the value, or none where it cannot be stated.
+    ///
+    /// # Errors
+    /// Those of [`Planner::copy`].
+    pub fn read_as<F: Family, P: Into<Option<F::Problem>>>(
+        &mut self,
+        site: Site<'_>,
+        value: usize,
+        better: Strided,
+        rows: &'static [Kernel<F>],
+        mut problem: impl FnMut(Strided) -> P,
+    ) -> Result<Operand, Error> {
+        let src = self.input(value);
+        if layout::same_places(&src.shape, &better) {
+            return Ok(src);
+        }
+        let copied = self.relaid.iter().find(|(v, place)| *v == value && place.shape == better);
+        let copied = copied.map(|(_, place)| *place);
+        let mut ns = |shape| problem(shape).into().map_or(f64::INFINITY, |p| self.ns(rows, &p));
+        let copy_ns = if copied.is_some() { 0.0 } else { self.copy_ns(src.shape, better) };
+        if !pays(ns(src.shape), ns(better) + copy_ns) {
+            return Ok(src);
+        }
+        if let Some(place) = copied {
+            return Ok(place);
+        }
+        let dtype = self.value(value).dtype;
+        let place = self.buffer(better, model::width(dtype));
+        let why = format!("{} reads {} faster", F::NAME, layout::describe(&better));
+        self.copy(site, dtype, src, place, &why)?;
+        self.relaid.push((value, place));
+        Ok(place)
+    }
+
+    /// Where an f32 output is to be written first: `dst`, or a buffer in the layout `better` where a kernel is so much
+    /// slower on the former that a copy pays, which [`Planner::deliver`] makes.
+    pub fn write_as<F: Family, P: Into<Option<F::Problem>>>(
+        &mut self,
+        dst: Operand,
+        better: Strided,
+        rows: &'static [Kernel<F>],
+        mut problem: impl FnMut(Strided) -> P,
+    ) -> Operand {
+        if layout::same_places(&dst.shape, &better) {
+            return dst;
+        }
+        let mut ns = |shape| problem(shape).into().map_or(f64::INFINITY, |p| self.ns(rows, &p));
+        if pays(ns(dst.shape), ns(better) + self.copy_ns(better, dst.shape)) {
+            self.buffer(better, model::width(DType::F32))
+        } else {
+            dst
+        }
+    }
+
+    /// Copies what a step wrote to `written` to where the value belongs, if that is elsewhere.
+    ///
+    /// # Errors
+    /// Those of [`Planner::copy`].
+    pub fn deliver(&mut self, site: Site<'_>, out: usize, written: Operand) -> Result<(), Error> {
+        let place = self.output(out);
+        if place.buffer == written.buffer && place.offset == written.offset {
+            return Ok(());
+        }
+        let why = format!("{} is written faster", layout::describe(&written.shape));
+        self.copy(site, self.value(out).dtype, written, place, &why)
+    }
+
+    /// Predicted time of a problem, infinite where no row takes it.
+    pub fn ns<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> f64 {
+        select(rows, problem, self.target.isa, &self.target.rates).map_or(f64::INFINITY, |choice| choice.ns)
+    }
+
+    fn copy_ns(&self, src: Strided, dst: Strided) -> f64 {
+        self.ns(moves::KERNELS, &move_problem(src, dst, 4))
     }
 
     /// A new dense buffer.
@@ -249,20 +341,14 @@ impl<'m> Planner<'m> {
             self.copy(site, dtype, src, apart, "its elements lie between those it would be copied to")?;
             return self.copy(site, dtype, apart, dst, why);
         }
-        let problem = moves::Problem {
-            src: src.shape,
-            dst: dst.shape,
-            width: model::width(dtype),
-            before: [0; tandem_base::strided::MAX_RANK],
-            edge: moves::Edge::Constant(0),
-        };
+        let problem = move_problem(src.shape, dst.shape, model::width(dtype));
         let sizes = format!("{:?}", src.shape.sizes());
         self.kernel(
             site,
             About { category: Category::DataMovement, shape: sizes, src, dst, why },
             moves::KERNELS,
             problem,
-            ops::moves::Operands { src, dst, width: model::width(dtype) },
+            ops::MoveOperands { src, dst, width: model::width(dtype) },
         )
     }
 
@@ -331,6 +417,10 @@ impl<'m> Planner<'m> {
         }
         let used: Vec<usize> = (0..lifetimes.len()).filter(|&b| lifetimes[b].is_some()).collect();
         let arena = arena::place(&used.iter().filter_map(|&b| lifetimes[b]).collect::<Vec<_>>());
+        if arena.bytes > MAX_ARENA {
+            let what = format!("{} bytes of intermediate values", arena.bytes);
+            return Err(Error::unsupported("program", what));
+        }
         let mut places = Places { arena: vec![(0, 0); self.buffers.len()], constants: Vec::new() };
         for (&b, &offset) in used.iter().zip(&arena.offsets) {
             places.arena[b] = (offset, self.buffers[b].next_multiple_of(ALIGN));
@@ -342,6 +432,16 @@ impl<'m> Planner<'m> {
         let (steps, reports) = self.steps.into_iter().map(|p| (p.step, p.report)).unzip();
         Ok(Plan { steps, reports, arena, places, scratch })
     }
+}
+
+/// Whether a copy is worth it: by a margin, as times are predicted.
+fn pays(plain: f64, copied: f64) -> bool {
+    copied.is_finite() && plain > 1.25 * copied
+}
+
+fn move_problem(src: Strided, dst: Strided, width: usize) -> moves::Problem {
+    let before = [0; tandem_base::strided::MAX_RANK];
+    moves::Problem { src, dst, width, before, edge: moves::Edge::Constant(0) }
 }
 
 /// What a step's report says beside its kernel.

@@ -1,12 +1,13 @@
 //! Conv, Depthwise, ConvTranspose.
 
-use tandem_base::Span;
-use tandem_kernels::{conv, deconv, depthwise, panels};
+use tandem_base::{Span, Strided};
+use tandem_kernels::{Epilogue, Family, Kernel, conv, deconv, depthwise, panels};
 use tandem_schemas::program::{ConvT, ConvTransposeT, DepthwiseT, Format};
 
 use crate::error::Error;
+use crate::layout::{Layouts, channels_last};
 use crate::ops::epilogue::{self, EpilogueOperands};
-use crate::ops::{need_f32, need_sizes, numbers};
+use crate::ops::{Operator, Reads, need_elements, need_f32, need_sizes, numbers};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -94,55 +95,174 @@ impl Geometry {
         }
         Ok(out)
     }
-}
 
-fn image<'p>(p: &'p Planner<'_>, site: Site<'_>, value: usize) -> Result<&'p [usize], Error> {
-    need_f32(p, site, &[value])?;
-    let sizes = &p.value(value).sizes;
-    if sizes.len() == 4 {
-        return Ok(sizes);
+    /// Output height and width of the transposed convolution.
+    fn transposed_out(
+        &self,
+        site: Site<'_>,
+        size: [usize; 2],
+        extra: [usize; 2],
+    ) -> Result<[usize; 2], Error> {
+        let mut out = [0; 2];
+        for axis in 0..2 {
+            let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+            let full = size[axis].saturating_sub(1) * self.stride[axis] + reach + extra[axis];
+            out[axis] = full
+                .checked_sub(self.padding[axis] + self.padding[axis + 2])
+                .ok_or_else(|| Error::program(site.name, format!("padding {:?} of {full}", self.padding)))?;
+        }
+        Ok(out)
     }
-    Err(Error::program(site.name, format!("{} is {sizes:?}, an image has 4 dimensions", p.value(value).name)))
 }
 
+/// Sizes of a value that must be an f32 image.
+fn image(p: &Planner<'_>, site: Site<'_>, value: usize) -> Result<[usize; 4], Error> {
+    need_f32(p, site, &[value])?;
+    let (name, sizes) = (&p.value(value).name, &p.value(value).sizes);
+    sizes
+        .as_slice()
+        .try_into()
+        .map_err(|_| Error::program(site.name, format!("{name} is {sizes:?}, an image has 4 dimensions")))
+}
+
+/// A weight of exactly so many elements.
 fn weight(
     p: &Planner<'_>,
     site: Site<'_>,
     index: i32,
     format: Format,
-    elements: usize,
+    factors: &[usize],
 ) -> Result<usize, Error> {
     let constant = &p.model.constants[index as usize];
-    if constant.format != format || constant.length != elements * 4 {
-        let (name, bytes) = (&constant.name, constant.length);
-        let what = format!(
-            "weight {name}: {:?} of {bytes} bytes, {format:?} of {} expected",
-            constant.format,
-            elements * 4
-        );
+    if constant.format != format {
+        let what = format!("weight {} in {:?}, {format:?} expected", constant.name, constant.format);
         return Err(Error::program(site.name, what));
     }
+    need_elements(site, constant, factors, true)?;
     Ok(index as usize)
 }
 
-fn about(kernel: [usize; 2], src: &[Operand], dst: Operand) -> About<'static> {
-    let sizes: Vec<String> = src.iter().map(|s| format!("{:?}", s.shape.sizes())).collect();
-    let shape = format!("{} {}x{} → {:?}", sizes.join("+"), kernel[0], kernel[1], dst.shape.sizes());
-    About { category: Category::Convolution, shape, src: src[0], dst, why: "" }
+fn about(kernel: [usize; 2], settled: &Settled) -> About<'static> {
+    let sizes: Vec<String> = settled.src.iter().map(|s| format!("{:?}", s.shape.sizes())).collect();
+    let [ky, kx] = kernel;
+    let shape = format!("{} {ky}x{kx} → {:?}", sizes.join("+"), settled.dst.shape.sizes());
+    About { category: Category::Convolution, shape, src: settled.src[0], dst: settled.dst, why: "" }
 }
 
-/// Conv.
-pub(crate) fn conv<'m>(p: &mut Planner<'m>, site: Site<'m>, o: &'m ConvT, out: usize) -> Result<(), Error> {
-    let g = Geometry::new(site, [&o.kernel, &o.stride, &o.padding, &o.dilation])?;
+/// Destination, epilogue and sources of a convolution, each in the layout that costs least.
+///
+/// `problem` gives the family's problem for shapes of the sources, the residual and the destination.
+fn settle<F: Family>(
+    p: &mut Planner<'_>,
+    site: Site<'_>,
+    (values, out, residual): (&[usize], usize, Option<usize>),
+    rows: &'static [Kernel<F>],
+    problem: impl Fn(&[Strided], Option<Strided>, Strided) -> F::Problem,
+) -> Result<Settled, Error> {
+    let mut src: Vec<Operand> = values.iter().map(|&v| p.input(v)).collect();
+    let mut over = residual.map(|v| p.input(v));
+    let mut dst = p.output_over(out, residual.as_slice(), values);
+    let shapes = |src: &[Operand]| src.iter().map(|s| s.shape).collect::<Vec<_>>();
+    for (i, &value) in values.iter().enumerate() {
+        let mut tried = shapes(&src);
+        let (to, added) = (dst.shape, over.map(|o| o.shape));
+        src[i] = p.read_as(site, value, channels_last(src[i].shape.sizes()), rows, |shape| {
+            tried[i] = shape;
+            problem(&tried, added, to)
+        })?;
+    }
+    let from = shapes(&src);
+    if let Some(value) = residual {
+        let place = dst.shape;
+        over = Some(p.read_as(site, value, channels_last(place.sizes()), rows, |shape| {
+            problem(&from, Some(shape), place)
+        })?);
+    }
+    let added = over.map(|o| o.shape);
+    dst = p.write_as(dst, channels_last(dst.shape.sizes()), rows, |shape| problem(&from, added, shape));
+    Ok(Settled { src, residual: over, dst })
+}
+
+struct Settled {
+    src: Vec<Operand>,
+    residual: Option<Operand>,
+    dst: Operand,
+}
+
+impl Settled {
+    fn shapes(&self) -> Vec<Strided> {
+        self.src.iter().map(|s| s.shape).collect()
+    }
+}
+
+impl Operator for ConvT {
+    fn reads(&self) -> Reads {
+        epilogue::reads(Reads::of(&self.src).constants(&[self.weight]), self.epilogue.as_deref())
+    }
+
+    fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
+        channels_last(out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let g = Geometry::new(site, [&self.kernel, &self.stride, &self.padding, &self.dilation])?;
+        let (channels, sizes) = segments(p, site, self, &g, out)?;
+        let (groups, shuffle) = (self.groups as usize, self.shuffle as usize);
+        let mut problem = conv::Problem {
+            src: Vec::new(),
+            dst: Strided::contiguous(&sizes),
+            kernel: g.kernel,
+            stride: g.stride,
+            padding: g.padding,
+            dilation: g.dilation,
+            groups,
+            shuffle,
+            epilogue: Default::default(),
+            fast_math: p.target.fast_math,
+        };
+        let columns = problem.padded_columns();
+        let weight = weight(
+            p,
+            site,
+            self.weight,
+            Format::Panels,
+            &[g.kernel[0], g.kernel[1], channels / groups, columns],
+        )?;
+        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &sizes)?;
+        let values: Vec<usize> = self.src.iter().map(|&s| s as usize).collect();
+        let with = |src: &[Strided], residual, dst| conv::Problem {
+            src: src.to_vec(),
+            dst,
+            epilogue: Epilogue { residual, ..stages },
+            ..problem.clone()
+        };
+        let settled = settle(p, site, (&values, out, epilogue.residual_value()), conv::KERNELS, with)?;
+        problem = with(&settled.shapes(), settled.residual.map(|r| r.shape), settled.dst.shape);
+        let about = about(g.kernel, &settled);
+        let Settled { src, residual, dst } = settled;
+        epilogue.set_residual(residual);
+        p.kernel(site, about, conv::KERNELS, problem, Operands { src, weight, epilogue, dst })?;
+        p.deliver(site, out, dst)
+    }
+}
+
+/// Checks the segments and the output of a convolution; input channels and output sizes.
+fn segments(
+    p: &Planner<'_>,
+    site: Site<'_>,
+    o: &ConvT,
+    g: &Geometry,
+    out: usize,
+) -> Result<(usize, Vec<usize>), Error> {
+    let wrong = |what: String| Err(Error::program(site.name, what));
     let (groups, shuffle) = (o.groups as usize, o.shuffle as usize);
-    let dst_sizes = image(p, site, out)?.to_vec();
-    if o.src.is_empty() || o.src.len() > conv::MAX_SEGMENTS || groups == 0 || shuffle == 0 {
-        return Err(Error::program(site.name, format!("{} segments, {groups} groups", o.src.len())));
+    if o.src.is_empty() || o.src.len() > conv::MAX_SEGMENTS || groups == 0 || shuffle == 0 || shuffle > 64 {
+        return wrong(format!("{} segments, {groups} groups, shuffle {shuffle}", o.src.len()));
     }
     if groups > 1 && (o.src.len() > 1 || shuffle > 1) {
         return Err(Error::unsupported(site.name, "groups with several segments or a shuffle"));
     }
-    let first = image(p, site, o.src[0] as usize)?.to_vec();
+    let first = image(p, site, o.src[0] as usize)?;
     let mut channels = 0;
     for &s in &o.src {
         let sizes = image(p, site, s as usize)?;
@@ -150,107 +270,99 @@ pub(crate) fn conv<'m>(p: &mut Planner<'m>, site: Site<'m>, o: &'m ConvT, out: u
         channels += sizes[1];
     }
     let [oh, ow] = g.out(site, [first[2], first[3]])?;
-    need_sizes(site, "output", &dst_sizes, &[first[0], dst_sizes[1], oh * shuffle, ow * shuffle])?;
-    if channels % groups != 0 || dst_sizes[1] % groups != 0 {
-        return Err(Error::program(
-            site.name,
-            format!("{channels} → {} channels in {groups} groups", dst_sizes[1]),
-        ));
+    let sizes = image(p, site, out)?;
+    need_sizes(site, "output", &sizes, &[first[0], sizes[1], oh * shuffle, ow * shuffle])?;
+    if channels == 0 || channels % groups != 0 || sizes[1] % groups != 0 {
+        return wrong(format!("{channels} → {} channels in {groups} groups", sizes[1]));
     }
-    let src: Vec<Operand> = o.src.iter().map(|&s| p.input(s as usize)).collect();
-    let dst = p.output(out);
-    let mut problem = conv::Problem {
-        src: src.iter().map(|s| s.shape).collect(),
-        dst: dst.shape,
-        kernel: g.kernel,
-        stride: g.stride,
-        padding: g.padding,
-        dilation: g.dilation,
-        groups,
-        shuffle,
-        epilogue: Default::default(),
-        fast_math: p.target.fast_math,
-    };
-    let columns = problem.padded_columns();
-    let weight = weight(p, site, o.weight, Format::Panels, problem.k() * columns)?;
-    let (stages, epilogue) = epilogue::plan(p, site, o.epilogue.as_deref(), columns, &dst_sizes)?;
-    problem.epilogue = stages;
-    let about = about(g.kernel, &src, dst);
-    p.kernel(site, about, conv::KERNELS, problem, Operands { src, weight, epilogue, dst })
+    Ok((channels, sizes.to_vec()))
 }
 
-/// Depthwise.
-pub(crate) fn depthwise<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m DepthwiseT,
-    out: usize,
-) -> Result<(), Error> {
-    let g = Geometry::new(site, [&o.kernel, &o.stride, &o.padding, &o.dilation])?;
-    let sizes = image(p, site, o.src as usize)?.to_vec();
-    let [oh, ow] = g.out(site, [sizes[2], sizes[3]])?;
-    let dst_sizes = image(p, site, out)?.to_vec();
-    need_sizes(site, "output", &dst_sizes, &[sizes[0], sizes[1], oh, ow])?;
-    let columns = panels::padded(sizes[1]);
-    let weight = weight(p, site, o.weight, Format::DepthwisePanels, g.kernel[0] * g.kernel[1] * columns)?;
-    let (stages, epilogue) = epilogue::plan(p, site, o.epilogue.as_deref(), columns, &dst_sizes)?;
-    let (src, dst) = (p.input(o.src as usize), p.output(out));
-    let problem = depthwise::Problem {
-        src: src.shape,
-        dst: dst.shape,
-        kernel: g.kernel,
-        stride: g.stride,
-        padding: g.padding,
-        dilation: g.dilation,
-        epilogue: stages,
-    };
-    let about = about(g.kernel, &[src], dst);
-    p.kernel(site, about, depthwise::KERNELS, problem, Operands { src: vec![src], weight, epilogue, dst })
+impl Operator for DepthwiseT {
+    fn reads(&self) -> Reads {
+        epilogue::reads(Reads::of(&[self.src]).constants(&[self.weight]), self.epilogue.as_deref())
+    }
+
+    fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
+        channels_last(out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let g = Geometry::new(site, [&self.kernel, &self.stride, &self.padding, &self.dilation])?;
+        let value = self.src as usize;
+        let from = image(p, site, value)?;
+        let [oh, ow] = g.out(site, [from[2], from[3]])?;
+        let sizes = image(p, site, out)?;
+        need_sizes(site, "output", &sizes, &[from[0], from[1], oh, ow])?;
+        let columns = panels::padded(sizes[1]);
+        let factors = [g.kernel[0], g.kernel[1], columns];
+        let weight = weight(p, site, self.weight, Format::DepthwisePanels, &factors)?;
+        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &sizes)?;
+        let with = |src: &[Strided], residual, dst| depthwise::Problem {
+            src: src[0],
+            dst,
+            kernel: g.kernel,
+            stride: g.stride,
+            padding: g.padding,
+            dilation: g.dilation,
+            epilogue: Epilogue { residual, ..stages },
+        };
+        let settled = settle(p, site, (&[value], out, epilogue.residual_value()), depthwise::KERNELS, with)?;
+        let problem = with(&settled.shapes(), settled.residual.map(|r| r.shape), settled.dst.shape);
+        let about = about(g.kernel, &settled);
+        let Settled { src, residual, dst } = settled;
+        epilogue.set_residual(residual);
+        p.kernel(site, about, depthwise::KERNELS, problem, Operands { src, weight, epilogue, dst })?;
+        p.deliver(site, out, dst)
+    }
 }
 
-/// ConvTranspose.
-pub(crate) fn transposed<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m ConvTransposeT,
-    out: usize,
-) -> Result<(), Error> {
-    let g = Geometry::new(site, [&o.kernel, &o.stride, &o.padding, &o.dilation])?;
-    let extra: [usize; 2] = numbers(site, "output_padding", &o.output_padding)?;
-    let groups = o.groups as usize;
-    let sizes = image(p, site, o.src as usize)?.to_vec();
-    let dst_sizes = image(p, site, out)?.to_vec();
-    let mut size = [0; 2];
-    for axis in 0..2 {
-        let reach = g.dilation[axis] * (g.kernel[axis] - 1) + 1;
-        let full = sizes[axis + 2].saturating_sub(1) * g.stride[axis] + reach + extra[axis];
-        size[axis] = full
-            .checked_sub(g.padding[axis] + g.padding[axis + 2])
-            .ok_or_else(|| Error::program(site.name, format!("padding {:?} of {full}", g.padding)))?;
+impl Operator for ConvTransposeT {
+    fn reads(&self) -> Reads {
+        epilogue::reads(Reads::of(&[self.src]).constants(&[self.weight]), self.epilogue.as_deref())
     }
-    need_sizes(site, "output", &dst_sizes, &[sizes[0], dst_sizes[1], size[0], size[1]])?;
-    if groups == 0 || sizes[1] % groups != 0 || dst_sizes[1] % groups != 0 {
-        return Err(Error::program(
-            site.name,
-            format!("{} → {} channels in {groups} groups", sizes[1], dst_sizes[1]),
-        ));
+
+    fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
+        channels_last(out)
     }
-    let (src, dst) = (p.input(o.src as usize), p.output(out));
-    let mut problem = deconv::Problem {
-        src: src.shape,
-        dst: dst.shape,
-        kernel: g.kernel,
-        stride: g.stride,
-        padding: g.padding,
-        dilation: g.dilation,
-        groups,
-        epilogue: Default::default(),
-    };
-    let columns = problem.padded_columns();
-    let elements = g.kernel[0] * g.kernel[1] * (sizes[1] / groups) * columns;
-    let weight = weight(p, site, o.weight, Format::Panels, elements)?;
-    let (stages, epilogue) = epilogue::plan(p, site, o.epilogue.as_deref(), columns, &dst_sizes)?;
-    problem.epilogue = stages;
-    let about = about(g.kernel, &[src], dst);
-    p.kernel(site, about, deconv::KERNELS, problem, Operands { src: vec![src], weight, epilogue, dst })
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let g = Geometry::new(site, [&self.kernel, &self.stride, &self.padding, &self.dilation])?;
+        let extra: [usize; 2] = numbers(site, "output_padding", &self.output_padding)?;
+        let (value, groups) = (self.src as usize, self.groups as usize);
+        let (from, sizes) = (image(p, site, value)?, image(p, site, out)?);
+        let size = g.transposed_out(site, [from[2], from[3]], extra)?;
+        need_sizes(site, "output", &sizes, &[from[0], sizes[1], size[0], size[1]])?;
+        if groups == 0 || from[1] == 0 || from[1] % groups != 0 || sizes[1] % groups != 0 {
+            let what = format!("{} → {} channels in {groups} groups", from[1], sizes[1]);
+            return Err(Error::program(site.name, what));
+        }
+        let mut problem = deconv::Problem {
+            src: Strided::contiguous(&from),
+            dst: Strided::contiguous(&sizes),
+            kernel: g.kernel,
+            stride: g.stride,
+            padding: g.padding,
+            dilation: g.dilation,
+            groups,
+            epilogue: Default::default(),
+        };
+        let columns = problem.padded_columns();
+        let factors = [g.kernel[0], g.kernel[1], from[1] / groups, columns];
+        let weight = weight(p, site, self.weight, Format::Panels, &factors)?;
+        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &sizes)?;
+        let with = |src: &[Strided], residual, dst| deconv::Problem {
+            src: src[0],
+            dst,
+            epilogue: Epilogue { residual, ..stages },
+            ..problem.clone()
+        };
+        let settled = settle(p, site, (&[value], out, epilogue.residual_value()), deconv::KERNELS, with)?;
+        problem = with(&settled.shapes(), settled.residual.map(|r| r.shape), settled.dst.shape);
+        let about = about(g.kernel, &settled);
+        let Settled { src, residual, dst } = settled;
+        epilogue.set_residual(residual);
+        p.kernel(site, about, deconv::KERNELS, problem, Operands { src, weight, epilogue, dst })?;
+        p.deliver(site, out, dst)
+    }
 }

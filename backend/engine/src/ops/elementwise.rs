@@ -2,10 +2,11 @@
 
 use tandem_base::{Span, Strided};
 use tandem_kernels::elementwise::{self, Args, Elementwise, Func, Problem};
-use tandem_schemas::program::{AffineT, BinaryKind, BinaryT, Format, UnaryKind, UnaryT};
+use tandem_schemas::program::{AffineT, BinaryKind, BinaryT, Format, SelectT, UnaryKind, UnaryT};
 
 use crate::error::Error;
-use crate::ops::{epilogue, need_f32, need_sizes};
+use crate::layout::Layouts;
+use crate::ops::{Operator, Reads, epilogue, need_elements, need_f32, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -42,117 +43,147 @@ fn push(
     p.kernel(site, about, elementwise::KERNELS, problem, Operands { src, dst })
 }
 
-/// Unary.
-pub(crate) fn unary<'m>(p: &mut Planner<'m>, site: Site<'m>, o: &'m UnaryT, out: usize) -> Result<(), Error> {
-    let src = o.src as usize;
-    need_sizes(site, "output", &p.value(out).sizes, &p.value(src).sizes)?;
-    let same =
-        matches!(o.kind, UnaryKind::Identity | UnaryKind::Cast) && p.value(src).dtype == p.value(out).dtype;
-    if same && o.act.as_ref().is_none_or(|a| a.kind.0 == 0) {
-        let place = p.input(src);
-        return p.view(site, out, place);
+impl Operator for UnaryT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.src])
     }
-    need_f32(p, site, &[src, out])?;
-    let a = o.a as f32;
-    let func = match o.kind {
-        UnaryKind::Identity | UnaryKind::Activation => Func::Act(epilogue::act(site, o.act.as_ref())?),
-        UnaryKind::Neg => Func::Neg,
-        UnaryKind::Abs => Func::Abs,
-        UnaryKind::Exp => Func::Exp,
-        UnaryKind::Log => Func::Log,
-        UnaryKind::Sqrt => Func::Sqrt,
-        UnaryKind::Rsqrt => Func::Rsqrt,
-        UnaryKind::Reciprocal => Func::Reciprocal,
-        UnaryKind::Square => Func::Square,
-        UnaryKind::Sin => Func::Sin,
-        UnaryKind::Cos => Func::Cos,
-        UnaryKind::Erf => Func::Erf,
-        UnaryKind::Floor => Func::Floor,
-        UnaryKind::Ceil => Func::Ceil,
-        UnaryKind::Round => Func::Round,
-        UnaryKind::Trunc => Func::Trunc,
-        UnaryKind::Sign => Func::Sign,
-        UnaryKind::PowScalar => Func::PowScalar(a),
-        UnaryKind::AddScalar => Func::AddScalar(a),
-        UnaryKind::MulScalar => Func::MulScalar(a),
-        other => return Err(Error::unsupported(site.name, format!("{other:?}"))),
-    };
-    let act = match func {
-        Func::Act(_) => tandem_kernels::Act::None,
-        _ => epilogue::act(site, o.act.as_ref())?,
-    };
-    let (src, dst) = (p.input(src), p.output(out));
-    push(p, site, func, act, vec![src], dst)
-}
 
-/// Binary.
-pub(crate) fn binary<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m BinaryT,
-    out: usize,
-) -> Result<(), Error> {
-    let (a, b) = (o.a as usize, o.b as usize);
-    need_f32(p, site, &[a, b, out])?;
-    let alpha = o.alpha as f32;
-    let func = match o.kind {
-        BinaryKind::Add => Func::Add(alpha),
-        BinaryKind::Sub => Func::Sub(alpha),
-        BinaryKind::Mul => Func::Mul,
-        BinaryKind::Div => Func::Div,
-        BinaryKind::Max => Func::Max,
-        BinaryKind::Min => Func::Min,
-        BinaryKind::Pow => Func::Pow,
-        other => return Err(Error::unsupported(site.name, format!("{other:?}"))),
-    };
-    let sizes = p.value(out).sizes.clone();
-    let spread = |p: &Planner<'_>, v: usize| {
-        let place = p.input(v);
-        let wrong = || Error::program(site.name, format!("{:?} broadcast to {sizes:?}", place.shape.sizes()));
-        place.shape.broadcast_to(&sizes).map(|shape| place.with(shape)).ok_or_else(wrong)
-    };
-    let src = vec![spread(p, a)?, spread(p, b)?];
-    let act = epilogue::act(site, o.act.as_ref())?;
-    let dst = p.output(out);
-    push(p, site, func, act, src, dst)
-}
-
-/// Affine: scale and shift along one dimension.
-pub(crate) fn affine<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m AffineT,
-    out: usize,
-) -> Result<(), Error> {
-    let value = o.src as usize;
-    need_f32(p, site, &[value, out])?;
-    let sizes = p.value(value).sizes.clone();
-    need_sizes(site, "output", &p.value(out).sizes, &sizes)?;
-    let dim = o.dim as usize;
-    if dim >= sizes.len() {
-        return Err(Error::program(site.name, format!("dimension {dim} of {sizes:?}")));
+    fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
+        layouts.like(self.src, out)
     }
-    let mut strides = vec![0; sizes.len()];
-    strides[dim] = 1;
-    let along = Strided::new(&sizes, &strides);
-    let column = |index: i32| -> Result<Option<Operand>, Error> {
-        let Ok(index) = usize::try_from(index) else { return Ok(None) };
-        let constant = &p.model.constants[index];
-        let plain = matches!(constant.format, Format::Plain | Format::Columns);
-        if !plain || constant.length < sizes[dim] * 4 {
-            let what = format!("{} has {} bytes for {} channels", constant.name, constant.length, sizes[dim]);
-            return Err(Error::program(site.name, what));
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let src = self.src as usize;
+        need_sizes(site, "output", &p.value(out).sizes, &p.value(src).sizes)?;
+        let same = matches!(self.kind, UnaryKind::Identity | UnaryKind::Cast)
+            && p.value(src).dtype == p.value(out).dtype;
+        if same && self.act.as_ref().is_none_or(|a| a.kind.0 == 0) {
+            let place = p.input(src);
+            return p.view(site, out, place);
         }
-        Ok(Some(Operand { buffer: Buffer::Constant(index), offset: 0, shape: along }))
-    };
-    let (scale, shift) = (column(o.scale)?, column(o.shift)?);
-    let act = epilogue::act(site, o.act.as_ref())?;
-    let (src, dst) = (p.input(value), p.output(out));
-    let (func, operands) = match (scale, shift) {
-        (Some(scale), Some(shift)) => (Func::MulAdd, vec![src, scale, shift]),
-        (Some(scale), None) => (Func::Mul, vec![src, scale]),
-        (None, Some(shift)) => (Func::Add(1.0), vec![src, shift]),
-        (None, None) => (Func::MulScalar(1.0), vec![src]),
-    };
-    push(p, site, func, act, operands, dst)
+        need_f32(p, site, &[src, out])?;
+        let a = self.a as f32;
+        let func = match self.kind {
+            UnaryKind::Identity | UnaryKind::Activation => Func::Act(epilogue::act(site, self.act.as_ref())?),
+            UnaryKind::Neg => Func::Neg,
+            UnaryKind::Abs => Func::Abs,
+            UnaryKind::Exp => Func::Exp,
+            UnaryKind::Log => Func::Log,
+            UnaryKind::Sqrt => Func::Sqrt,
+            UnaryKind::Rsqrt => Func::Rsqrt,
+            UnaryKind::Reciprocal => Func::Reciprocal,
+            UnaryKind::Square => Func::Square,
+            UnaryKind::Sin => Func::Sin,
+            UnaryKind::Cos => Func::Cos,
+            UnaryKind::Erf => Func::Erf,
+            UnaryKind::Floor => Func::Floor,
+            UnaryKind::Ceil => Func::Ceil,
+            UnaryKind::Round => Func::Round,
+            UnaryKind::Trunc => Func::Trunc,
+            UnaryKind::Sign => Func::Sign,
+            UnaryKind::PowScalar => Func::PowScalar(a),
+            UnaryKind::AddScalar => Func::AddScalar(a),
+            UnaryKind::MulScalar => Func::MulScalar(a),
+            other => return Err(Error::unsupported(site.name, format!("{other:?}"))),
+        };
+        let act = match func {
+            Func::Act(_) => tandem_kernels::Act::None,
+            _ => epilogue::act(site, self.act.as_ref())?,
+        };
+        let (src, dst) = (p.input(src), p.output_over(out, &[src], &[]));
+        push(p, site, func, act, vec![src], dst)
+    }
+}
+
+impl Operator for BinaryT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.a, self.b])
+    }
+
+    fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
+        let bigger = layouts.elements(self.b) > layouts.elements(self.a);
+        layouts.like(if bigger { self.b } else { self.a }, out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let (a, b) = (self.a as usize, self.b as usize);
+        need_f32(p, site, &[a, b, out])?;
+        let alpha = self.alpha as f32;
+        let func = match self.kind {
+            BinaryKind::Add => Func::Add(alpha),
+            BinaryKind::Sub => Func::Sub(alpha),
+            BinaryKind::Mul => Func::Mul,
+            BinaryKind::Div => Func::Div,
+            BinaryKind::Max => Func::Max,
+            BinaryKind::Min => Func::Min,
+            BinaryKind::Pow => Func::Pow,
+            other => return Err(Error::unsupported(site.name, format!("{other:?}"))),
+        };
+        let sizes = p.value(out).sizes.clone();
+        let spread = |p: &Planner<'_>, v: usize| {
+            let place = p.input(v);
+            let wrong =
+                || Error::program(site.name, format!("{:?} broadcast to {sizes:?}", place.shape.sizes()));
+            place.shape.broadcast_to(&sizes).map(|shape| place.with(shape)).ok_or_else(wrong)
+        };
+        let src = vec![spread(p, a)?, spread(p, b)?];
+        let act = epilogue::act(site, self.act.as_ref())?;
+        let dst = p.output_over(out, &[a, b], &[]);
+        push(p, site, func, act, src, dst)
+    }
+}
+
+impl Operator for AffineT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.src]).constants(&[self.scale, self.shift])
+    }
+
+    fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
+        layouts.like(self.src, out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let value = self.src as usize;
+        need_f32(p, site, &[value, out])?;
+        let sizes = p.value(value).sizes.clone();
+        need_sizes(site, "output", &p.value(out).sizes, &sizes)?;
+        let dim = self.dim as usize;
+        if dim >= sizes.len() {
+            return Err(Error::program(site.name, format!("dimension {dim} of {sizes:?}")));
+        }
+        let mut strides = vec![0; sizes.len()];
+        strides[dim] = 1;
+        let along = Strided::new(&sizes, &strides);
+        let column = |index: i32| -> Result<Option<Operand>, Error> {
+            let Ok(index) = usize::try_from(index) else { return Ok(None) };
+            let constant = &p.model.constants[index];
+            let plain = matches!(constant.format, Format::Plain | Format::Columns);
+            if !plain {
+                let what = format!("{} in {:?}, Plain expected", constant.name, constant.format);
+                return Err(Error::program(site.name, what));
+            }
+            need_elements(site, constant, &[sizes[dim]], false)?;
+            Ok(Some(Operand { buffer: Buffer::Constant(index), offset: 0, shape: along }))
+        };
+        let (scale, shift) = (column(self.scale)?, column(self.shift)?);
+        let act = epilogue::act(site, self.act.as_ref())?;
+        let (src, dst) = (p.input(value), p.output_over(out, &[value], &[]));
+        let (func, operands) = match (scale, shift) {
+            (Some(scale), Some(shift)) => (Func::MulAdd, vec![src, scale, shift]),
+            (Some(scale), None) => (Func::Mul, vec![src, scale]),
+            (None, Some(shift)) => (Func::Add(1.0), vec![src, shift]),
+            (None, None) => (Func::MulScalar(1.0), vec![src]),
+        };
+        push(p, site, func, act, operands, dst)
+    }
+}
+
+impl Operator for SelectT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.cond, self.a, self.b])
+    }
+
+    fn plan(&self, _: &mut Planner<'_>, site: Site<'_>, _: usize) -> Result<(), Error> {
+        Err(Error::unsupported(site.name, "select"))
+    }
 }

@@ -5,7 +5,7 @@ use tandem_kernels::{Act, Epilogue, EpilogueArgs};
 use tandem_schemas::program::{ActT, Activation, EpilogueT, Format};
 
 use crate::error::Error;
-use crate::ops::{need_f32, need_sizes};
+use crate::ops::{Reads, need_elements, need_f32, need_sizes};
 use crate::plan::{Planner, Site};
 use crate::step::{Buffer, Operand, Run};
 
@@ -16,6 +16,7 @@ pub(crate) struct EpilogueOperands {
     scale: Option<usize>,
     shift: Option<usize>,
     residual: Option<Operand>,
+    residual_value: Option<usize>,
 }
 
 impl EpilogueOperands {
@@ -32,9 +33,27 @@ impl EpilogueOperands {
         })
     }
 
+    /// Value added, if any.
+    pub fn residual_value(&self) -> Option<usize> {
+        self.residual_value
+    }
+
+    /// Says where the value added lies.
+    pub fn set_residual(&mut self, place: Option<Operand>) {
+        self.residual = place;
+    }
+
     /// Memory it reads.
     pub fn buffers(&self) -> impl Iterator<Item = Buffer> {
         self.residual.map(|r| r.buffer).into_iter()
+    }
+}
+
+/// What an op with an epilogue reads.
+pub(crate) fn reads(op: Reads, epilogue: Option<&EpilogueT>) -> Reads {
+    match epilogue {
+        Some(e) => op.and(e.residual).constants(&[e.bias, e.scale, e.shift]),
+        None => op,
     }
 }
 
@@ -50,10 +69,11 @@ pub(crate) fn plan(
     let column = |what: &str, index: i32| -> Result<Option<usize>, Error> {
         let Ok(index) = usize::try_from(index) else { return Ok(None) };
         let constant = &p.model.constants[index];
-        if constant.format != Format::Columns || constant.length < columns * 4 {
-            let have = format!("{what} {} has {} bytes, {columns} columns", constant.name, constant.length);
-            return Err(Error::program(site.name, have));
+        if constant.format != Format::Columns {
+            let what = format!("{what} {} in {:?}, Columns expected", constant.name, constant.format);
+            return Err(Error::program(site.name, what));
         }
+        need_elements(site, constant, &[columns], false)?;
         Ok(Some(index))
     };
     let (bias, scale, shift) =
@@ -61,12 +81,12 @@ pub(crate) fn plan(
     if scale.is_some() != shift.is_some() {
         return Err(Error::program(site.name, "scale without shift or the reverse"));
     }
-    let mut residual = None;
-    if let Ok(value) = usize::try_from(e.residual) {
+    let residual_value = usize::try_from(e.residual).ok();
+    if let Some(value) = residual_value {
         need_f32(p, site, &[value])?;
         need_sizes(site, "residual", &p.value(value).sizes, out)?;
-        residual = Some(p.input(value));
     }
+    let residual = residual_value.map(|value| p.input(value));
     let stages = Epilogue {
         bias: bias.is_some(),
         act: act(site, e.act.as_ref())?,
@@ -74,7 +94,7 @@ pub(crate) fn plan(
         residual: residual.map(|r| r.shape),
         act2: act(site, e.act2.as_ref())?,
     };
-    Ok((stages, EpilogueOperands { bias, scale, shift, residual }))
+    Ok((stages, EpilogueOperands { bias, scale, shift, residual, residual_value }))
 }
 
 /// An activation of the program as the kernels have it.

@@ -2,12 +2,13 @@
 
 use tandem_base::Strided;
 use tandem_kernels::gemm::{self, Gemm, Rhs};
-use tandem_kernels::{panels, select};
-use tandem_schemas::program::{EpilogueT, Format, LinearT, MatMulT};
+use tandem_kernels::{Epilogue, panels};
+use tandem_schemas::program::{Format, LinearT, MatMulT};
 
 use crate::error::Error;
+use crate::layout::Layouts;
 use crate::ops::epilogue::{self, EpilogueOperands};
-use crate::ops::{need_f32, need_sizes};
+use crate::ops::{Operator, Reads, need_elements, need_f32, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -41,98 +42,131 @@ impl Bind<Gemm> for Operands {
     }
 }
 
-/// `[…, m, k]` as `[1, rows, k]`.
-fn rows(shape: &Strided) -> Option<Strided> {
-    let k = *shape.sizes().last()?;
-    let lead: usize = shape.sizes()[..shape.rank() - 1].iter().product();
-    shape.reshaped(&[1, lead, k])
+/// `[…, m, k]` of each shape as `[batch, rows, k]`, cut at the same place, as few batches as strides allow.
+fn merged(shapes: &[Strided]) -> Option<Vec<Strided>> {
+    let lead = shapes.first()?.rank().checked_sub(1)?;
+    (0..=lead).find_map(|cut| {
+        let merge = |shape: &Strided| {
+            let (batch, rows) = shape.sizes()[..lead].split_at(cut);
+            shape.reshaped(&[batch.iter().product(), rows.iter().product(), shape.size(lead)])
+        };
+        shapes.iter().map(merge).collect()
+    })
 }
 
-/// Linear.
-pub(crate) fn linear<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m LinearT,
-    out: usize,
-) -> Result<(), Error> {
-    need_f32(p, site, &[o.src as usize, out])?;
-    let (src_sizes, dst_sizes) = (&p.value(o.src as usize).sizes, &p.value(out).sizes);
-    let (Some((&k, lead)), Some((&n, dst_lead))) = (src_sizes.split_last(), dst_sizes.split_last()) else {
-        return Err(Error::program(site.name, "rank 0"));
-    };
-    need_sizes(site, "output", dst_lead, lead)?;
-    let columns = panels::padded(n);
-    let constant = &p.model.constants[o.weight as usize];
-    if constant.format != Format::Panels || constant.length != k * columns * 4 {
-        let what = format!("weight {} has {} bytes, {k} x {columns} panels", constant.name, constant.length);
-        return Err(Error::program(site.name, what));
+impl Operator for LinearT {
+    fn reads(&self) -> Reads {
+        epilogue::reads(Reads::of(&[self.src]).constants(&[self.weight]), self.epilogue.as_deref())
     }
-    let (stages, epilogue) = epilogue::plan(p, site, o.epilogue.as_deref(), columns, dst_sizes)?;
-    let mut src = p.input(o.src as usize);
-    if rows(&src.shape).is_none() {
-        let dense = p.buffer(Strided::contiguous(src_sizes), 4);
-        p.copy(site, p.value(out).dtype, src, dense, "the rows of a linear layer's input do not merge")?;
-        src = dense;
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let value = self.src as usize;
+        need_f32(p, site, &[value, out])?;
+        let (src_sizes, dst_sizes) = (p.value(value).sizes.clone(), p.value(out).sizes.clone());
+        let (Some((&k, lead)), Some((&n, dst_lead))) = (src_sizes.split_last(), dst_sizes.split_last())
+        else {
+            return Err(Error::program(site.name, "rank 0"));
+        };
+        need_sizes(site, "output", dst_lead, lead)?;
+        let columns = panels::padded(n);
+        let constant = &p.model.constants[self.weight as usize];
+        if constant.format != Format::Panels {
+            let what = format!("weight {} in {:?}, Panels expected", constant.name, constant.format);
+            return Err(Error::program(site.name, what));
+        }
+        need_elements(site, constant, &[k, columns], true)?;
+        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &dst_sizes)?;
+        let residual = epilogue.residual_value();
+        let dst = p.output_over(out, residual.as_slice(), &[value]);
+        let problem = |src: Strided, added: Option<Strided>, dst: Strided| {
+            let shapes: Vec<Strided> = [src, dst].into_iter().chain(added).collect();
+            let merged = merged(&shapes)?;
+            let epilogue = Epilogue { residual: merged.get(2).copied(), ..stages };
+            Some(gemm::Problem { lhs: merged[0], rhs: Rhs::Panels, dst: merged[1], alpha: 1.0, epilogue })
+        };
+        let dense = |sizes: &[usize]| Strided::contiguous(sizes);
+        let added = residual.map(|v| p.input(v).shape);
+        let rows = gemm::KERNELS;
+        let src = p.read_as(site, value, dense(&src_sizes), rows, |s| problem(s, added, dst.shape))?;
+        let over = match residual {
+            Some(v) => {
+                Some(p.read_as(site, v, dense(&dst_sizes), rows, |r| problem(src.shape, Some(r), dst.shape))?)
+            }
+            None => None,
+        };
+        let added = over.map(|o| o.shape);
+        let dst = p.write_as(dst, dense(&dst_sizes), rows, |d| problem(src.shape, added, d));
+        let problem = problem(src.shape, added, dst.shape).ok_or_else(|| {
+            Error::unsupported(site.name, format!("strides {:?} → {:?}", src.shape, dst.shape))
+        })?;
+        epilogue.set_residual(over);
+        let shape = format!("{}x{k}x{n}", lead.iter().product::<usize>());
+        let about = About { category: Category::Gemm, shape, src, dst, why: "" };
+        let operands = Operands { lhs: src, rhs: RhsPlace::Constant(self.weight as usize), epilogue, dst };
+        p.kernel(site, about, rows, problem, operands)?;
+        p.deliver(site, out, dst)
     }
-    let dst = p.output(out);
-    let merged = (rows(&src.shape), rows(&dst.shape), stages.residual.as_ref().map(rows));
-    let (Some(lhs), Some(to), residual @ (None | Some(Some(_)))) = merged else {
-        return Err(Error::unsupported(site.name, format!("strides {:?} → {:?}", src.shape, dst.shape)));
-    };
-    let stages = tandem_kernels::Epilogue { residual: residual.flatten(), ..stages };
-    let problem = gemm::Problem { lhs, rhs: Rhs::Panels, dst: to, alpha: 1.0, epilogue: stages };
-    let shape = format!("{}x{k}x{n}", lhs.size(1));
-    let about = About { category: Category::Gemm, shape, src, dst, why: "" };
-    let operands = Operands { lhs: src, rhs: RhsPlace::Constant(o.weight as usize), epilogue, dst };
-    p.kernel(site, about, gemm::KERNELS, problem, operands)
 }
 
-/// MatMul: batch dimensions that merge go to the kernel in one step, the rest in a step each.
-pub(crate) fn matmul<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m MatMulT,
-    out: usize,
-) -> Result<(), Error> {
-    let (va, vb) = (o.a as usize, o.b as usize);
-    need_f32(p, site, &[va, vb, out])?;
-    let dst_sizes = p.value(out).sizes.clone();
-    let (sa, sb) = (&p.value(va).sizes, &p.value(vb).sizes);
-    let rank = dst_sizes.len();
-    if sa.len() < 2 || sb.len() < 2 || rank < 2 {
-        return Err(Error::program(site.name, format!("{sa:?} x {sb:?} into {dst_sizes:?}")));
-    }
-    let (m, k) = (sa[sa.len() - 2], sa[sa.len() - 1]);
-    let n = sb[sb.len() - 1];
-    need_sizes(site, "inner sizes", &[sb[sb.len() - 2]], &[k])?;
-    need_sizes(site, "output", &dst_sizes[rank - 2..], &[m, n])?;
-    let batch = &dst_sizes[..rank - 2];
-    let (a, b) = (p.input(va), p.input(vb));
-    let spread = |operand: Operand, rows: usize, cols: usize| {
-        operand.shape.broadcast_to(&[batch, &[rows, cols]].concat()).map(|shape| operand.with(shape))
-    };
-    let (Some(a), Some(b)) = (spread(a, m, k), spread(b, k, n)) else {
-        return Err(Error::program(site.name, format!("batches of {sa:?} x {sb:?} into {dst_sizes:?}")));
-    };
-    if o.epilogue.as_deref().is_some_and(|stages| *stages != EpilogueT::default()) {
-        return Err(Error::unsupported(site.name, "epilogue on a product of two values"));
-    }
-    let dst = p.output(out);
-    for [a, b, dst] in batches([a, b, dst], rank - 2) {
-        product(p, site, o.scale, [a, b, dst])?;
-    }
-    Ok(())
+/// A product of two values with what follows it.
+struct Product {
+    alpha: f32,
+    stages: Epilogue,
+    epilogue: EpilogueOperands,
 }
 
-/// Splits off outer batch dimensions until the rest merge into one: `[batch, rows, cols]` triples.
-fn batches(operands: [Operand; 3], dims: usize) -> Vec<[Operand; 3]> {
+impl Operator for MatMulT {
+    fn reads(&self) -> Reads {
+        epilogue::reads(Reads::of(&[self.a, self.b]), self.epilogue.as_deref())
+    }
+
+    fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
+        Strided::contiguous(out)
+    }
+
+    /// Batch dimensions that merge go to the kernel in one step, the rest in a step each.
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let (va, vb) = (self.a as usize, self.b as usize);
+        need_f32(p, site, &[va, vb, out])?;
+        let dst_sizes = p.value(out).sizes.clone();
+        let (sa, sb) = (p.value(va).sizes.clone(), p.value(vb).sizes.clone());
+        let rank = dst_sizes.len();
+        if sa.len() < 2 || sb.len() < 2 || rank < 2 {
+            return Err(Error::program(site.name, format!("{sa:?} x {sb:?} into {dst_sizes:?}")));
+        }
+        let (m, k) = (sa[sa.len() - 2], sa[sa.len() - 1]);
+        let n = sb[sb.len() - 1];
+        need_sizes(site, "inner sizes", &[sb[sb.len() - 2]], &[k])?;
+        need_sizes(site, "output", &dst_sizes[rank - 2..], &[m, n])?;
+        let batch = &dst_sizes[..rank - 2];
+        let (a, b) = (p.input(va), p.input(vb));
+        let spread = |operand: Operand, rows: usize, cols: usize| {
+            operand.shape.broadcast_to(&[batch, &[rows, cols]].concat()).map(|shape| operand.with(shape))
+        };
+        let (Some(a), Some(b)) = (spread(a, m, k), spread(b, k, n)) else {
+            return Err(Error::program(site.name, format!("batches of {sa:?} x {sb:?} into {dst_sizes:?}")));
+        };
+        let (stages, epilogue) =
+            epilogue::plan(p, site, self.epilogue.as_deref(), panels::padded(n), &dst_sizes)?;
+        let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[va, vb]);
+        let residual = epilogue.residual_value().map(|v| p.input(v));
+        let product = Product { alpha: self.scale, stages, epilogue };
+        for operands in batches([a, b, dst, residual.unwrap_or(dst)], rank - 2) {
+            product.plan(p, site, operands)?;
+        }
+        Ok(())
+    }
+}
+
+/// Splits off outer batch dimensions until the rest merge into one: `[batch, rows, cols]` each.
+fn batches(operands: [Operand; 4], dims: usize) -> Vec<[Operand; 4]> {
     let merged = operands.map(|o| {
         let lead: usize = o.shape.sizes()[..dims].iter().product();
         let tail = [o.shape.size(dims), o.shape.size(dims + 1)];
         o.shape.reshaped(&[lead, tail[0], tail[1]]).map(|shape| o.with(shape))
     });
-    if let [Some(a), Some(b), Some(dst)] = merged {
-        return vec![[a, b, dst]];
+    if let [Some(a), Some(b), Some(dst), Some(residual)] = merged {
+        return vec![[a, b, dst, residual]];
     }
     let inner = |o: Operand, i: usize| {
         let (sizes, strides) = (&o.shape.sizes()[1..], &o.shape.strides()[1..]);
@@ -141,32 +175,43 @@ fn batches(operands: [Operand; 3], dims: usize) -> Vec<[Operand; 3]> {
     (0..operands[2].shape.size(0)).flat_map(|i| batches(operands.map(|o| inner(o, i)), dims - 1)).collect()
 }
 
-/// One product, or its transpose `dst^T = b^T a^T` where a kernel is quicker at that.
-fn product(p: &mut Planner<'_>, site: Site<'_>, alpha: f32, [a, b, dst]: [Operand; 3]) -> Result<(), Error> {
-    let problem = |lhs: Operand, rhs: Operand, dst: Operand| gemm::Problem {
-        lhs: lhs.shape,
-        rhs: Rhs::Strided(rhs.shape),
-        dst: dst.shape,
-        alpha,
-        epilogue: Default::default(),
-    };
-    let turned = |o: Operand| o.with(o.shape.permuted(&[0, 2, 1]));
-    let (plain, swapped) = (problem(a, b, dst), problem(turned(b), turned(a), turned(dst)));
-    let ns = |problem: &gemm::Problem| {
-        select(gemm::KERNELS, problem, p.target.isa, &p.target.rates)
-            .map_or(f64::INFINITY, |choice| choice.ns)
-    };
-    let swap = ns(&swapped) < ns(&plain);
-    let shape =
-        format!("{}x{}x{}x{}", dst.shape.size(0), dst.shape.size(1), a.shape.size(2), dst.shape.size(2));
-    let why = if swap { "computed as its transpose" } else { "" };
-    let about = About { category: Category::Gemm, shape, src: a, dst, why };
-    let epilogue = EpilogueOperands::default();
-    let (problem, operands) = if swap {
-        let (lhs, rhs, dst) = (turned(b), RhsPlace::Value(turned(a)), turned(dst));
-        (swapped, Operands { lhs, rhs, epilogue, dst })
-    } else {
-        (plain, Operands { lhs: a, rhs: RhsPlace::Value(b), epilogue, dst })
-    };
-    p.kernel(site, about, gemm::KERNELS, problem, operands)
+impl Product {
+    fn problem(&self, [lhs, rhs, dst, residual]: [Operand; 4]) -> gemm::Problem {
+        let residual = self.stages.residual.map(|_| residual.shape);
+        let epilogue = Epilogue { residual, ..self.stages };
+        gemm::Problem {
+            lhs: lhs.shape,
+            rhs: Rhs::Strided(rhs.shape),
+            dst: dst.shape,
+            alpha: self.alpha,
+            epilogue,
+        }
+    }
+
+    /// The product, or its transpose `dst^T = b^T a^T` where a kernel is quicker at that.
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, operands: [Operand; 4]) -> Result<(), Error> {
+        let turned = |o: Operand| o.with(o.shape.permuted(&[0, 2, 1]));
+        let [a, b, dst, residual] = operands;
+        let swapped = [turned(b), turned(a), turned(dst), turned(residual)];
+        // Bias and scale run along the columns of the product as it is.
+        let fixed = self.stages.bias || self.stages.scale_shift;
+        let ns = |operands| p.ns(gemm::KERNELS, &self.problem(operands));
+        let swap = !fixed && ns(swapped) < ns(operands);
+        let [batch, m, n] = [dst.shape.size(0), dst.shape.size(1), dst.shape.size(2)];
+        let shape = format!("{batch}x{m}x{}x{n}", a.shape.size(2));
+        let why = if swap { "computed as its transpose" } else { "" };
+        let about = About { category: Category::Gemm, shape, src: a, dst, why };
+        let chosen = if swap { swapped } else { operands };
+        let [lhs, rhs, dst, residual] = chosen;
+        let mut epilogue = self.epilogue;
+        epilogue.set_residual(self.stages.residual.map(|_| residual));
+        let problem = self.problem(chosen);
+        p.kernel(
+            site,
+            about,
+            gemm::KERNELS,
+            problem,
+            Operands { lhs, rhs: RhsPlace::Value(rhs), epilogue, dst },
+        )
+    }
 }

@@ -1,57 +1,115 @@
-//! One file per op: checks its payload against the values' sizes, states the kernel's problem, names the operands.
+//! One file per op: what it reads, how its output lies, and the kernel's problem and operands.
+//!
+//! A new op is a file with an [`Operator`] and an arm in [`operator`].
 
-pub(crate) mod attention;
-pub(crate) mod conv;
-pub(crate) mod elementwise;
-pub(crate) mod epilogue;
-pub(crate) mod matmul;
-pub(crate) mod moves;
-pub(crate) mod norm;
-pub(crate) mod pool;
-pub(crate) mod reduce;
-pub(crate) mod resize;
-pub(crate) mod softmax;
-pub(crate) mod views;
+mod attention;
+mod conv;
+mod elementwise;
+mod epilogue;
+mod matmul;
+mod moves;
+mod norm;
+mod pool;
+mod reduce;
+mod resize;
+mod softmax;
+mod views;
 
-use tandem_schemas::program::{DType, OpKindT, OpT};
+pub(crate) use moves::Operands as MoveOperands;
+
+use tandem_base::Strided;
+use tandem_schemas::program::{DType, OpKindT};
 
 use crate::error::Error;
-use crate::model;
+use crate::layout::Layouts;
+use crate::model::{self, Constant, Model};
 use crate::plan::{Planner, Site};
 
-/// Plans one op whose indices have been checked.
-pub(crate) fn plan<'m>(p: &mut Planner<'m>, site: Site<'m>, op: &'m OpT) -> Result<(), Error> {
-    let out = op.outputs[0] as usize;
-    match &op.kind {
-        OpKindT::Conv(o) => conv::conv(p, site, o, out),
-        OpKindT::Depthwise(o) => conv::depthwise(p, site, o, out),
-        OpKindT::ConvTranspose(o) => conv::transposed(p, site, o, out),
-        OpKindT::Linear(o) => matmul::linear(p, site, o, out),
-        OpKindT::MatMul(o) => matmul::matmul(p, site, o, out),
-        OpKindT::Attention(o) => attention::plan(p, site, o, out),
-        OpKindT::Pool(o) => pool::pool(p, site, o, out),
-        OpKindT::AdaptivePool(o) => pool::adaptive(p, site, o, out),
-        OpKindT::Reduce(o) => reduce::plan(p, site, o, out),
-        OpKindT::Softmax(o) => softmax::plan(p, site, o, out),
-        OpKindT::Norm(o) => norm::plan(p, site, o, out),
-        OpKindT::Affine(o) => elementwise::affine(p, site, o, out),
-        OpKindT::Unary(o) => elementwise::unary(p, site, o, out),
-        OpKindT::Binary(o) => elementwise::binary(p, site, o, out),
-        OpKindT::Select(_) => Err(Error::unsupported(site.name, "select")),
-        OpKindT::Resize(o) => resize::plan(p, site, o, out),
-        OpKindT::Pad(o) => moves::pad(p, site, o, out),
-        OpKindT::Reshape(o) => views::reshape(p, site, o, out),
-        OpKindT::Permute(o) => views::permute(p, site, o, out),
-        OpKindT::Slice(o) => views::slice(p, site, o, out),
-        OpKindT::Expand(o) => views::expand(p, site, o, out),
-        OpKindT::Concat(o) => moves::concat(p, site, o, out),
-        OpKindT::PixelShuffle(o) => moves::pixel_shuffle(p, site, o, out),
-        _ => Err(Error::program(site.name, "no such op")),
+/// What the planner asks of an op. Indices it names have been checked against the model before anything but
+/// [`Operator::reads`] is called.
+pub(crate) trait Operator {
+    /// What it reads.
+    fn reads(&self) -> Reads;
+
+    /// Checks of structure that placing values relies on.
+    ///
+    /// # Errors
+    /// What is wrong.
+    fn verify(&self, _model: &Model, _out: usize) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// How the output lies where nothing else decides, given how the values before it lie; its sizes are `out`'s.
+    fn layout(&self, _layouts: &Layouts<'_>, out: &[usize]) -> Strided {
+        Strided::contiguous(out)
+    }
+
+    /// Gives values it reads a place within its output's, so that their producers write there.
+    fn place(&self, _p: &mut Planner<'_>, _out: usize) {}
+
+    /// Checks sizes and options, and appends steps.
+    ///
+    /// # Errors
+    /// What is wrong with the op, or that no kernel takes it.
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error>;
+}
+
+/// Indices of values and constants an op reads.
+#[derive(Default)]
+pub(crate) struct Reads {
+    pub values: Vec<i32>,
+    pub constants: Vec<i32>,
+}
+
+impl Reads {
+    /// These values.
+    pub fn of(values: &[i32]) -> Self {
+        Self { values: values.to_vec(), constants: Vec::new() }
+    }
+    /// And a value, unless it is -1.
+    pub fn and(mut self, optional: i32) -> Self {
+        self.values.extend((optional != -1).then_some(optional));
+        self
+    }
+    /// And constants; -1 is none.
+    pub fn constants(mut self, optional: &[i32]) -> Self {
+        self.constants.extend(optional.iter().filter(|&&c| c != -1));
+        self
     }
 }
 
+/// The operator of an op; `None` where its kind is unknown.
+pub(crate) fn operator(kind: &OpKindT) -> Option<&dyn Operator> {
+    Some(match kind {
+        OpKindT::Conv(o) => o.as_ref(),
+        OpKindT::Depthwise(o) => o.as_ref(),
+        OpKindT::ConvTranspose(o) => o.as_ref(),
+        OpKindT::Linear(o) => o.as_ref(),
+        OpKindT::MatMul(o) => o.as_ref(),
+        OpKindT::Attention(o) => o.as_ref(),
+        OpKindT::Pool(o) => o.as_ref(),
+        OpKindT::AdaptivePool(o) => o.as_ref(),
+        OpKindT::Reduce(o) => o.as_ref(),
+        OpKindT::Softmax(o) => o.as_ref(),
+        OpKindT::Norm(o) => o.as_ref(),
+        OpKindT::Affine(o) => o.as_ref(),
+        OpKindT::Unary(o) => o.as_ref(),
+        OpKindT::Binary(o) => o.as_ref(),
+        OpKindT::Select(o) => o.as_ref(),
+        OpKindT::Resize(o) => o.as_ref(),
+        OpKindT::Pad(o) => o.as_ref(),
+        OpKindT::Reshape(o) => o.as_ref(),
+        OpKindT::Permute(o) => o.as_ref(),
+        OpKindT::Slice(o) => o.as_ref(),
+        OpKindT::Expand(o) => o.as_ref(),
+        OpKindT::Concat(o) => o.as_ref(),
+        OpKindT::PixelShuffle(o) => o.as_ref(),
+        _ => return None,
+    })
+}
+
 /// All of `values` must be f32.
-pub(crate) fn need_f32(p: &Planner<'_>, site: Site<'_>, values: &[usize]) -> Result<(), Error> {
+fn need_f32(p: &Planner<'_>, site: Site<'_>, values: &[usize]) -> Result<(), Error> {
     for &v in values {
         let value = p.value(v);
         if value.dtype != DType::F32 {
@@ -62,12 +120,18 @@ pub(crate) fn need_f32(p: &Planner<'_>, site: Site<'_>, values: &[usize]) -> Res
     Ok(())
 }
 
+/// Both values must have the same element type, whichever.
+fn need_same_dtype(p: &Planner<'_>, site: Site<'_>, src: usize, dst: usize) -> Result<(), Error> {
+    let (src, dst) = (p.value(src), p.value(dst));
+    if src.dtype == dst.dtype {
+        return Ok(());
+    }
+    let (from, to) = (model::dtype_name(src.dtype), model::dtype_name(dst.dtype));
+    Err(Error::program(site.name, format!("{} is {from}, {} is {to}", src.name, dst.name)))
+}
+
 /// Exactly N unsigned numbers of a field.
-pub(crate) fn numbers<const N: usize>(
-    site: Site<'_>,
-    field: &str,
-    list: &[u32],
-) -> Result<[usize; N], Error> {
+fn numbers<const N: usize>(site: Site<'_>, field: &str, list: &[u32]) -> Result<[usize; N], Error> {
     let list: Vec<usize> = list.iter().map(|&x| x as usize).collect();
     let too_big = list.iter().any(|&x| x > 1 << 20);
     match <[usize; N]>::try_from(list) {
@@ -77,9 +141,21 @@ pub(crate) fn numbers<const N: usize>(
 }
 
 /// `Ok` where sizes are as computed.
-pub(crate) fn need_sizes(site: Site<'_>, what: &str, have: &[usize], want: &[usize]) -> Result<(), Error> {
+fn need_sizes(site: Site<'_>, what: &str, have: &[usize], want: &[usize]) -> Result<(), Error> {
     if have == want {
         return Ok(());
     }
     Err(Error::program(site.name, format!("{what} is {have:?}, the op gives {want:?}")))
+}
+
+/// `Ok` where an f32 constant has the product of `factors` elements.
+fn need_elements(site: Site<'_>, constant: &Constant, factors: &[usize], exact: bool) -> Result<(), Error> {
+    let bytes = factors.iter().try_fold(4usize, |bytes, &f| bytes.checked_mul(f));
+    let have = constant.length;
+    if constant.dtype == DType::F32 && bytes.is_some_and(|want| have == want || (!exact && have > want)) {
+        return Ok(());
+    }
+    let dtype = model::dtype_name(constant.dtype);
+    let what = format!("{} has {have} bytes of {dtype}, {factors:?} f32 are needed", constant.name);
+    Err(Error::program(site.name, what))
 }

@@ -1,10 +1,12 @@
 //! Pool and AdaptivePool.
 
+use tandem_base::Strided;
 use tandem_kernels::pool::{self, Args, Kind, Problem, Window};
 use tandem_schemas::program::{AdaptivePoolT, PoolKind, PoolT};
 
 use crate::error::Error;
-use crate::ops::{need_f32, need_sizes, numbers};
+use crate::layout::{Layouts, channels_last};
+use crate::ops::{Operator, Reads, need_f32, need_sizes, numbers};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -54,44 +56,57 @@ fn images(p: &Planner<'_>, site: Site<'_>, src: i32, out: usize) -> Result<([usi
     Ok((src, dst))
 }
 
-/// Pool.
-pub(crate) fn pool<'m>(p: &mut Planner<'m>, site: Site<'m>, o: &'m PoolT, out: usize) -> Result<(), Error> {
-    let (src, dst) = images(p, site, o.src, out)?;
-    let kernel: [usize; 2] = numbers(site, "kernel", &o.kernel)?;
-    let stride: [usize; 2] = numbers(site, "stride", &o.stride)?;
-    let padding: [usize; 4] = numbers(site, "padding", &o.padding)?;
-    let dilation: [usize; 2] = numbers(site, "dilation", &o.dilation)?;
-    for axis in 0..2 {
-        // Every window starts inside the image or its leading padding; ceil mode may let it end beyond.
-        let last = dst[axis + 2].saturating_sub(1) * stride[axis];
-        let fits = kernel[axis] > 0
-            && stride[axis] > 0
-            && dilation[axis] > 0
-            && padding[axis] < kernel[axis] * dilation[axis];
-        if !fits || (dst[axis + 2] > 0 && last >= src[axis + 2] + padding[axis]) {
-            let what = format!(
-                "{kernel:?}/{stride:?} over {:?} padded by {padding:?} into {:?}",
-                &src[2..],
-                &dst[2..]
-            );
-            return Err(Error::program(site.name, what));
-        }
+impl Operator for PoolT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.src])
     }
-    let (count_include_pad, divisor) = (o.count_include_pad, o.divisor as usize);
-    let window = Window::Fixed { kernel, stride, padding, dilation, count_include_pad, divisor };
-    push(p, site, (o.src, out), o.kind, window)
+
+    fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
+        channels_last(out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let (src, dst) = images(p, site, self.src, out)?;
+        let kernel: [usize; 2] = numbers(site, "kernel", &self.kernel)?;
+        let stride: [usize; 2] = numbers(site, "stride", &self.stride)?;
+        let padding: [usize; 4] = numbers(site, "padding", &self.padding)?;
+        let dilation: [usize; 2] = numbers(site, "dilation", &self.dilation)?;
+        for axis in 0..2 {
+            // Every window starts inside the image or its leading padding; ceil mode may let it end beyond.
+            let last = dst[axis + 2].saturating_sub(1) * stride[axis];
+            let fits = kernel[axis] > 0
+                && stride[axis] > 0
+                && dilation[axis] > 0
+                && padding[axis] < kernel[axis] * dilation[axis];
+            if !fits || (dst[axis + 2] > 0 && last >= src[axis + 2] + padding[axis]) {
+                let what = format!(
+                    "{kernel:?}/{stride:?} over {:?} padded by {padding:?} into {:?}",
+                    &src[2..],
+                    &dst[2..]
+                );
+                return Err(Error::program(site.name, what));
+            }
+        }
+        let (count_include_pad, divisor) = (self.count_include_pad, self.divisor as usize);
+        let window = Window::Fixed { kernel, stride, padding, dilation, count_include_pad, divisor };
+        push(p, site, (self.src, out), self.kind, window)
+    }
 }
 
-/// AdaptivePool.
-pub(crate) fn adaptive<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m AdaptivePoolT,
-    out: usize,
-) -> Result<(), Error> {
-    let (src, dst) = images(p, site, o.src, out)?;
-    if (src[2] == 0 || src[3] == 0) && dst.iter().product::<usize>() > 0 {
-        return Err(Error::program(site.name, format!("{src:?} into {dst:?}")));
+impl Operator for AdaptivePoolT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.src])
     }
-    push(p, site, (o.src, out), o.kind, Window::Adaptive)
+
+    fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
+        channels_last(out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let (src, dst) = images(p, site, self.src, out)?;
+        if (src[2] == 0 || src[3] == 0) && dst.iter().product::<usize>() > 0 {
+            return Err(Error::program(site.name, format!("{src:?} into {dst:?}")));
+        }
+        push(p, site, (self.src, out), self.kind, Window::Adaptive)
+    }
 }

@@ -1,10 +1,12 @@
 //! Resize.
 
+use tandem_base::Strided;
 use tandem_kernels::resize::{self, Args, Kind, Problem};
 use tandem_schemas::program::{ResizeKind, ResizeT};
 
 use crate::error::Error;
-use crate::ops::{need_f32, need_sizes};
+use crate::layout::{Layouts, channels_last};
+use crate::ops::{Operator, Reads, need_f32, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -23,30 +25,40 @@ impl Bind<resize::Resize> for Operands {
     }
 }
 
-/// Resize.
-pub(crate) fn plan<'m>(p: &mut Planner<'m>, site: Site<'m>, o: &'m ResizeT, out: usize) -> Result<(), Error> {
-    let value = o.src as usize;
-    need_f32(p, site, &[value, out])?;
-    let (src_sizes, dst_sizes) = (&p.value(value).sizes, &p.value(out).sizes);
-    let images = src_sizes.len() == 4 && dst_sizes.len() == 4;
-    if !images || (src_sizes[2] * src_sizes[3] == 0 && dst_sizes.iter().product::<usize>() > 0) {
-        return Err(Error::program(site.name, format!("resize of {src_sizes:?} to {dst_sizes:?}")));
+impl Operator for ResizeT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.src])
     }
-    need_sizes(site, "output", &dst_sizes[..2], &src_sizes[..2])?;
-    let kind = match o.kind {
-        ResizeKind::Nearest => Kind::Nearest,
-        ResizeKind::Bilinear => Kind::Bilinear,
-        ResizeKind::Bicubic => Kind::Bicubic,
-        other => return Err(Error::program(site.name, format!("resize kind {}", other.0))),
-    };
-    let step = match o.scale.as_deref().unwrap_or_default() {
-        [] => [None; 2],
-        &[y, x] if y > 0.0 && x > 0.0 => [Some(1.0 / y), Some(1.0 / x)],
-        other => return Err(Error::program(site.name, format!("scale {other:?}"))),
-    };
-    let (src, dst) = (p.input(value), p.output(out));
-    let shape = format!("{:?} → {:?}", src.shape.sizes(), dst.shape.sizes());
-    let problem = Problem { src: src.shape, dst: dst.shape, kind, align_corners: o.align_corners, step };
-    let about = About { category: Category::Other, shape, src, dst, why: "" };
-    p.kernel(site, about, resize::KERNELS, problem, Operands { src, dst })
+
+    fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
+        channels_last(out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let value = self.src as usize;
+        need_f32(p, site, &[value, out])?;
+        let (src_sizes, dst_sizes) = (&p.value(value).sizes, &p.value(out).sizes);
+        let images = src_sizes.len() == 4 && dst_sizes.len() == 4;
+        if !images || (src_sizes[2] * src_sizes[3] == 0 && dst_sizes.iter().product::<usize>() > 0) {
+            return Err(Error::program(site.name, format!("resize of {src_sizes:?} to {dst_sizes:?}")));
+        }
+        need_sizes(site, "output", &dst_sizes[..2], &src_sizes[..2])?;
+        let kind = match self.kind {
+            ResizeKind::Nearest => Kind::Nearest,
+            ResizeKind::Bilinear => Kind::Bilinear,
+            ResizeKind::Bicubic => Kind::Bicubic,
+            other => return Err(Error::program(site.name, format!("resize kind {}", other.0))),
+        };
+        let step = match self.scale.as_deref().unwrap_or_default() {
+            [] => [None; 2],
+            &[y, x] if y > 0.0 && x > 0.0 => [Some(1.0 / y), Some(1.0 / x)],
+            other => return Err(Error::program(site.name, format!("scale {other:?}"))),
+        };
+        let (src, dst) = (p.input(value), p.output(out));
+        let shape = format!("{:?} → {:?}", src.shape.sizes(), dst.shape.sizes());
+        let problem =
+            Problem { src: src.shape, dst: dst.shape, kind, align_corners: self.align_corners, step };
+        let about = About { category: Category::Other, shape, src, dst, why: "" };
+        p.kernel(site, about, resize::KERNELS, problem, Operands { src, dst })
+    }
 }

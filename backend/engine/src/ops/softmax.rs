@@ -1,10 +1,12 @@
 //! Softmax.
 
+use tandem_base::Strided;
 use tandem_kernels::softmax::{self, Args, Problem};
 use tandem_schemas::program::SoftmaxT;
 
 use crate::error::Error;
-use crate::ops::{need_f32, need_sizes};
+use crate::layout::Layouts;
+use crate::ops::{Operator, Reads, need_f32, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -23,24 +25,28 @@ impl Bind<softmax::Softmax> for Operands {
     }
 }
 
-/// Softmax.
-pub(crate) fn plan<'m>(
-    p: &mut Planner<'m>,
-    site: Site<'m>,
-    o: &'m SoftmaxT,
-    out: usize,
-) -> Result<(), Error> {
-    let value = o.src as usize;
-    need_f32(p, site, &[value, out])?;
-    let sizes = p.value(value).sizes.clone();
-    need_sizes(site, "output", &p.value(out).sizes, &sizes)?;
-    let dim = o.dim as usize;
-    if dim >= sizes.len() {
-        return Err(Error::program(site.name, format!("dimension {dim} of {sizes:?}")));
+impl Operator for SoftmaxT {
+    fn reads(&self) -> Reads {
+        Reads::of(&[self.src])
     }
-    let (src, dst) = (p.input(value), p.output(out));
-    let problem = Problem { src: src.shape, dst: dst.shape, dim, log: o.log };
-    let about =
-        About { category: Category::Other, shape: format!("{sizes:?} along {dim}"), src, dst, why: "" };
-    p.kernel(site, about, softmax::KERNELS, problem, Operands { src, dst })
+
+    fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
+        layouts.like(self.src, out)
+    }
+
+    fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
+        let value = self.src as usize;
+        need_f32(p, site, &[value, out])?;
+        let sizes = p.value(value).sizes.clone();
+        need_sizes(site, "output", &p.value(out).sizes, &sizes)?;
+        let dim = self.dim as usize;
+        if dim >= sizes.len() {
+            return Err(Error::program(site.name, format!("dimension {dim} of {sizes:?}")));
+        }
+        let (src, dst) = (p.input(value), p.output_over(out, &[value], &[]));
+        let problem = Problem { src: src.shape, dst: dst.shape, dim, log: self.log };
+        let about =
+            About { category: Category::Other, shape: format!("{sizes:?} along {dim}"), src, dst, why: "" };
+        p.kernel(site, about, softmax::KERNELS, problem, Operands { src, dst })
+    }
 }
