@@ -251,7 +251,7 @@ impl<'m> Planner<'m> {
         let copied = copied.map(|(_, place)| *place);
         let mut ns = |shape| problem(shape).into().map_or(f64::INFINITY, |p| self.ns(rows, &p));
         let copy_ns = if copied.is_some() { 0.0 } else { self.copy_ns(src.shape, better) };
-        if !pays(ns(src.shape), ns(better) + copy_ns) {
+        if !pays(src.buffer, ns(src.shape), ns(better) + copy_ns) {
             return Ok(src);
         }
         if let Some(place) = copied {
@@ -278,7 +278,7 @@ impl<'m> Planner<'m> {
             return dst;
         }
         let mut ns = |shape| problem(shape).into().map_or(f64::INFINITY, |p| self.ns(rows, &p));
-        if pays(ns(dst.shape), ns(better) + self.copy_ns(better, dst.shape)) {
+        if pays(dst.buffer, ns(dst.shape), ns(better) + self.copy_ns(better, dst.shape)) {
             self.buffer(better, model::width(DType::F32))
         } else {
             dst
@@ -434,9 +434,11 @@ impl<'m> Planner<'m> {
     }
 }
 
-/// Whether a copy is worth it: by a margin, as times are predicted.
-fn pays(plain: f64, copied: f64) -> bool {
-    copied.is_finite() && plain > 1.25 * copied
+/// Whether a copy is worth it: by a margin, as times are predicted, and at the host's boundary, where converting rides
+/// in a load or store, only to get away from a kernel that does it an element at a time.
+fn pays(buffer: Buffer, plain: f64, copied: f64) -> bool {
+    let margin = if matches!(buffer, Buffer::Arena(_)) { 1.25 } else { 4.0 };
+    copied.is_finite() && plain > margin * copied
 }
 
 fn move_problem(src: Strided, dst: Strided, width: usize) -> moves::Problem {
