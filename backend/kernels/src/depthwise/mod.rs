@@ -1,6 +1,11 @@
 //! Depthwise convolution: one output channel per input channel, with full epilogue.
 
 mod scalar;
+mod store;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -68,4 +73,4 @@ impl Family for Depthwise {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Depthwise>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Depthwise>] = &[vector::AVX512, vector::AVX2, scalar::ROW];
