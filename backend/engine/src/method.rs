@@ -99,6 +99,10 @@ impl Method {
                 .unwrap_or_else(|| rates::of(options.isa.map_or(machine, |isa| isa & machine))),
             fast_math: options.fast_math,
         };
+        if model.outputs.len() > MAX_OUTPUTS {
+            let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
+            return Err(Error::unsupported("program", what));
+        }
         let plan = plan::plan(&model, target)?;
         let report = Report {
             steps: plan.reports.clone(),
@@ -144,6 +148,11 @@ impl Method {
         mut tracer: Option<&mut dyn Tracer>,
     ) -> Result<(), Error> {
         self.check_arguments(inputs, outputs)?;
+        let mut crew = Team::global().enter(threads.max(1));
+        if !self.scratch.reserve(crew.wanted(), self.plan.scratch) {
+            let what = format!("no room for scratch of {} threads", crew.wanted());
+            return Err(internal("program", what));
+        }
         let mut spans = [const { None }; MAX_OUTPUTS];
         for (span, output) in spans.iter_mut().zip(outputs.iter_mut()) {
             *span = Some(SpanMut::from(&mut *output.bytes));
@@ -154,7 +163,7 @@ impl Method {
             constants: &self.constants,
             inputs,
             outputs: &spans,
-            crew: &mut Team::global().enter(threads.max(1)),
+            crew: &mut crew,
             scratch: &mut self.scratch,
         };
         for (index, step) in self.plan.steps.iter().enumerate() {
@@ -169,12 +178,11 @@ impl Method {
 
     fn check_arguments(&self, inputs: &[Input<'_>], outputs: &[Output<'_>]) -> Result<(), Error> {
         let count = |what: &str, have: usize, want: usize| {
-            let message = format!("{have} {what}, the program has {want}");
-            if have == want { Ok(()) } else { Err(Error::Argument { what: message }) }
+            let message = || format!("{have} {what}, the program has {want}");
+            if have == want { Ok(()) } else { Err(Error::Argument { what: message() }) }
         };
         count("inputs", inputs.len(), self.inputs.len())?;
         count("outputs", outputs.len(), self.outputs.len())?;
-        count("outputs at most", outputs.len().max(MAX_OUTPUTS), MAX_OUTPUTS)?;
         for (spec, t) in self.inputs.iter().zip(inputs) {
             check_tensor("input", spec, (t.dtype, t.sizes, t.dim_order), t.bytes)?;
         }
@@ -236,6 +244,16 @@ impl Constants for Aligned {
     }
 }
 
+/// Whether two orders of axes lay out `sizes` the same way: axes of one element lie anywhere.
+fn same_order(sizes: &[usize], a: &[u8], b: &[u8]) -> bool {
+    let told = |order: &'_ [u8]| {
+        let axes = order.iter().copied();
+        axes.filter(|&d| sizes.get(usize::from(d)).is_some_and(|&n| n != 1))
+            .fold((0u64, 0), |(bits, n), d| (bits << 8 | u64::from(d), n + 1))
+    };
+    a.len() == sizes.len() && told(a) == told(b)
+}
+
 fn check_tensor(
     role: &str,
     spec: &TensorSpec,
@@ -244,12 +262,7 @@ fn check_tensor(
 ) -> Result<(), Error> {
     let width = model::width(spec.dtype);
     let need = spec.sizes.iter().product::<usize>() * width;
-    // Axes of extent 1 lie anywhere: orders are compared without them.
-    let significant = |order: &[u8]| {
-        let axes = order.iter().copied().filter(|&d| sizes.get(usize::from(d)).is_some_and(|&n| n != 1));
-        axes.collect::<Vec<u8>>()
-    };
-    let same_order = dim_order == spec.dim_order || significant(dim_order) == significant(&spec.dim_order);
+    let same_order = dim_order == spec.dim_order || same_order(sizes, dim_order, &spec.dim_order);
     let fits = dtype == spec.dtype && sizes == spec.sizes && (same_order || need == 0);
     if !fits {
         let what = format!(

@@ -150,6 +150,11 @@ impl Crew<'_> {
         self.threads
     }
 
+    /// Threads this crew has at most, the caller included.
+    pub fn wanted(&self) -> usize {
+        self.wanted
+    }
+
     /// Takes in idle workers while there are fewer than wanted.
     fn recruit(&mut self) {
         let Some(board) = self.board.as_ref().filter(|_| self.threads < self.wanted) else { return };
@@ -173,11 +178,12 @@ impl Crew<'_> {
     /// Runs a task to its end.
     ///
     /// # Panics
-    /// With the panic of a tile, on whichever thread it ran, once no tile is running.
+    /// With the panic of a tile, on whichever thread it ran, once no tile is running; without room for the scratch, which
+    /// [`Scratch::reserve`] makes beforehand.
     pub fn run(&mut self, task: &dyn Task, scratch: &mut Scratch) {
         self.recruit();
         let bytes = task.scratch();
-        scratch.reserve(self.wanted, bytes);
+        assert!(scratch.reserve(self.wanted, bytes), "no room for {bytes} bytes of scratch a thread");
         for phase in 0..task.phases() {
             let tiles = task.tiles(phase);
             match &self.board {
@@ -220,24 +226,27 @@ impl Drop for Crew<'_> {
     }
 }
 
-/// Bytes between the scratch of two workers.
-fn stride(bytes: usize) -> usize {
-    bytes.next_multiple_of(4096)
-}
+/// The scratch of every worker starts on a page of its own.
+const PAGE: usize = 4096;
 
 impl Scratch {
-    /// Makes room for `bytes` per worker of a crew of `threads`.
-    pub fn reserve(&mut self, threads: usize, bytes: usize) {
-        let need = threads * stride(bytes);
+    /// Makes room for `bytes` per worker of a crew of `threads`; whether the system has it.
+    #[must_use]
+    pub fn reserve(&mut self, threads: usize, bytes: usize) -> bool {
+        let Some(need) = bytes.checked_next_multiple_of(PAGE).and_then(|b| b.checked_mul(threads)) else {
+            return false;
+        };
         if self.buf.as_ref().map_or(0, AlignedBuf::len) < need {
-            self.buf = Some(AlignedBuf::zeroed(need));
+            self.buf = None;
+            self.buf = AlignedBuf::try_zeroed(need);
         }
+        need == 0 || self.buf.is_some()
     }
 
     /// First byte and distance of the workers' blocks.
     fn base(&mut self, bytes: usize) -> (*mut u8, usize) {
         match &mut self.buf {
-            Some(buf) => (buf.bytes_mut().as_mut_ptr(), stride(bytes)),
+            Some(buf) => (buf.bytes_mut().as_mut_ptr(), bytes.next_multiple_of(PAGE)),
             None => (ptr::without_provenance_mut(crate::mem::ALIGN), 0),
         }
     }

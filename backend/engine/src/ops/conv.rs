@@ -197,7 +197,7 @@ impl Settled {
 
 impl Operator for ConvT {
     fn reads(&self) -> Reads {
-        epilogue::reads(Reads::of(&self.src).constants(&[self.weight]), self.epilogue.as_deref())
+        epilogue::reads(Reads::of(&self.src).weight(self.weight), self.epilogue.as_deref())
     }
 
     fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
@@ -280,7 +280,7 @@ fn segments(
 
 impl Operator for DepthwiseT {
     fn reads(&self) -> Reads {
-        epilogue::reads(Reads::of(&[self.src]).constants(&[self.weight]), self.epilogue.as_deref())
+        epilogue::reads(Reads::of(&[self.src]).weight(self.weight), self.epilogue.as_deref())
     }
 
     fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {
@@ -319,7 +319,7 @@ impl Operator for DepthwiseT {
 
 impl Operator for ConvTransposeT {
     fn reads(&self) -> Reads {
-        epilogue::reads(Reads::of(&[self.src]).constants(&[self.weight]), self.epilogue.as_deref())
+        epilogue::reads(Reads::of(&[self.src]).weight(self.weight), self.epilogue.as_deref())
     }
 
     fn layout(&self, _: &Layouts<'_>, out: &[usize]) -> Strided {

@@ -56,7 +56,7 @@ fn merged(shapes: &[Strided]) -> Option<Vec<Strided>> {
 
 impl Operator for LinearT {
     fn reads(&self) -> Reads {
-        epilogue::reads(Reads::of(&[self.src]).constants(&[self.weight]), self.epilogue.as_deref())
+        epilogue::reads(Reads::of(&[self.src]).weight(self.weight), self.epilogue.as_deref())
     }
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {

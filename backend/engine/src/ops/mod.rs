@@ -71,6 +71,11 @@ impl Reads {
         self.values.extend((optional != -1).then_some(optional));
         self
     }
+    /// And a constant.
+    pub fn weight(mut self, constant: i32) -> Self {
+        self.constants.push(constant);
+        self
+    }
     /// And constants; -1 is none.
     pub fn constants(mut self, optional: &[i32]) -> Self {
         self.constants.extend(optional.iter().filter(|&&c| c != -1));
@@ -152,7 +157,8 @@ fn need_sizes(site: Site<'_>, what: &str, have: &[usize], want: &[usize]) -> Res
 fn need_elements(site: Site<'_>, constant: &Constant, factors: &[usize], exact: bool) -> Result<(), Error> {
     let bytes = factors.iter().try_fold(4usize, |bytes, &f| bytes.checked_mul(f));
     let have = constant.length;
-    if constant.dtype == DType::F32 && bytes.is_some_and(|want| have == want || (!exact && have > want)) {
+    let enough = bytes.is_some_and(|want| have == want || (!exact && have > want && have.is_multiple_of(4)));
+    if constant.dtype == DType::F32 && enough {
         return Ok(());
     }
     let dtype = model::dtype_name(constant.dtype);

@@ -20,6 +20,7 @@ macro_rules! with {
         made
     }};
 }
+#[allow(unused_imports)]
 pub(crate) use with;
 
 /// A small generator of repeatable numbers.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use tandem_base::strided::MAX_RANK;
 use tandem_base::{Isa, SpanMut, Strided};
 
 use super::{Args, Kind, Norm, Problem};
@@ -65,22 +66,21 @@ unsafe fn run(
 
 /// One element per normalised block, and a block.
 fn shapes(p: &Problem, of: &Strided) -> (Strided, Strided) {
-    let mut outer = p.src.sizes().to_vec();
-    let mut inner = vec![1; outer.len()];
-    let mut strides = of.strides().to_vec();
+    let (sizes, rank) = (p.src.sizes(), p.src.rank());
+    let (mut outer, mut inner, mut strides) = ([1; MAX_RANK], [1; MAX_RANK], [0; MAX_RANK]);
+    strides[..rank].copy_from_slice(of.strides());
     match p.kind {
         Kind::Layer { axes } | Kind::Rms { axes } => {
-            let split = outer.len() - axes;
-            inner[split..].copy_from_slice(&p.src.sizes()[split..]);
-            outer[split..].fill(1);
+            let split = rank - axes;
+            outer[..split].copy_from_slice(&sizes[..split]);
+            inner[split..rank].copy_from_slice(&sizes[split..]);
         }
         Kind::Group { groups } => {
-            inner[1..].copy_from_slice(&p.src.sizes()[1..]);
+            (outer[0], outer[1]) = (sizes[0], groups);
+            inner[1..rank].copy_from_slice(&sizes[1..]);
             inner[1] /= groups;
-            outer[1..].fill(1);
-            outer[1] = groups;
             strides[1] *= inner[1];
         }
     }
-    (Strided::new(&outer, &strides), Strided::new(&inner, of.strides()))
+    (Strided::new(&outer[..rank], &strides[..rank]), Strided::new(&inner[..rank], of.strides()))
 }
