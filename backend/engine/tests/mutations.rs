@@ -215,7 +215,10 @@ fn mutate(r: &mut Random, program: &mut ProgramT) {
         }
         1 => {
             let shape = program.values[at].shape.get_or_insert_default();
-            if r.below(2) == 0 { drop(shape.pop()) } else { shape.push(Dim::new(n, -1).unpack()) }
+            match r.below(2) {
+                0 => shape.truncate(shape.len().saturating_sub(1)),
+                _ => shape.push(Dim::new(n, -1).unpack()),
+            }
         }
         2 => program.values[at].kind = ValueKind(r.below(7) as u8),
         3 => program.values[at].dtype = DType(r.below(11) as u8),

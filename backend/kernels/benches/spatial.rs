@@ -65,7 +65,8 @@ impl Bench {
             .filter(|row| (row.supports)(problem).is_ok())
             .collect();
         let cost = F::cost(problem);
-        let (from, mut to) = (floats(cost.bytes as usize / 8), AlignedBuf::zeroed(cost.bytes as usize / 8 * 4));
+        let (from, mut to) =
+            (floats(cost.bytes as usize / 8), AlignedBuf::zeroed(cost.bytes as usize / 8 * 4));
         let (mut best, mut copy) = (vec![f64::INFINITY; rows.len()], f64::INFINITY);
         let begin = Instant::now();
         while begin.elapsed() < BUDGET {
@@ -75,8 +76,9 @@ impl Bench {
                 let mut shared = AlignedBuf::zeroed(workspace.shared);
                 let mut scratch = AlignedBuf::zeroed(workspace.per_worker);
                 // SAFETY: the block is dropped behind the task that works in it.
-                let block =
-                    unsafe { std::slice::from_raw_parts_mut(shared.bytes_mut().as_mut_ptr(), workspace.shared) };
+                let block = unsafe {
+                    std::slice::from_raw_parts_mut(shared.bytes_mut().as_mut_ptr(), workspace.shared)
+                };
                 let task = row.bind(problem, args(), SpanMut::from(block)).expect("arguments fit");
                 // Twice: the first call brings back what other rows displaced.
                 for _ in 0..2 {
