@@ -1,6 +1,6 @@
 //! The one way passes change a graph.
 
-use tandem_schemas::program::OpKindT;
+use tandem_schemas::program::{DType, OpKindT};
 
 use super::{Graph, Op, OpId, Origin, Value, ValueId, execution_order, sources};
 use crate::error::Reason;
@@ -91,24 +91,47 @@ impl<'g, 'a> GraphEdit<'g, 'a> {
         self.changes += 1;
     }
 
-    /// A new op with a new value of `shape`, placed and named after `origin`, from which it also takes debug handles.
+    /// A new op with a new value of `shape`, placed and named after `origin`.
     pub fn insert(&mut self, origin: OpId, suffix: &str, shape: &[usize], kind: OpKindT) -> ValueId {
-        let (name, order, debug_handles, dtype) = match &self.graph.ops[origin] {
-            Some(op) => {
-                let dtype = self.graph.value(op.output).dtype;
-                (format!("{}.{suffix}", op.name), op.order, op.debug_handles.clone(), dtype)
-            }
-            None => return -1,
-        };
-        let shape = shape.to_vec();
-        let value = Value { name: name.clone(), dtype, shape, dim_order: vec![], origin: Origin::Op };
-        let output = self.graph.add_value(value);
-        self.producer.push(None);
-        self.users.push(vec![]);
+        let output = self.add_value(origin, suffix, shape);
+        self.insert_for(origin, suffix, output, kind);
+        output
+    }
+
+    /// A new op for a value that none produces, placed and named after `origin`.
+    pub fn insert_for(&mut self, origin: OpId, suffix: &str, output: ValueId, kind: OpKindT) {
+        let Some(like) = self.op(origin) else { return };
+        let name = format!("{}.{suffix}", like.name);
+        let (order, debug_handles) = (like.order, like.debug_handles.clone());
         self.graph.ops.push(Some(Op { name, kind, output, order, debug_handles }));
         self.link(self.graph.ops.len() - 1);
         self.changes += 1;
-        output
+    }
+
+    /// Gives an op another payload and a new output of `shape`; returns its old output, which none produces now.
+    pub fn replace(&mut self, id: OpId, suffix: &str, shape: &[usize], kind: OpKindT) -> (ValueId, ValueId) {
+        let new = self.add_value(id, suffix, shape);
+        self.unlink(id);
+        let mut old = -1;
+        if let Some(op) = &mut self.graph.ops[id] {
+            old = std::mem::replace(&mut op.output, new);
+            op.kind = kind;
+            self.producer[old as usize] = None;
+        }
+        self.link(id);
+        self.changes += 1;
+        (old, new)
+    }
+
+    fn add_value(&mut self, origin: OpId, suffix: &str, shape: &[usize]) -> ValueId {
+        let (name, dtype) = match self.op(origin) {
+            Some(op) => (format!("{}.{suffix}", op.name), self.graph.value(op.output).dtype),
+            None => (suffix.to_owned(), DType::F32),
+        };
+        self.producer.push(None);
+        self.users.push(vec![]);
+        let value = Value { name, dtype, shape: shape.to_vec(), dim_order: vec![], origin: Origin::Op };
+        self.graph.add_value(value)
     }
 
     /// Makes everything that reads `old` read `new`.

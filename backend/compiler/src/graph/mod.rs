@@ -18,7 +18,7 @@ pub(crate) use kind::{
 };
 pub(crate) use order::execution_order;
 pub(crate) use text::{Naming, kind_name, op_text, text};
-pub(crate) use verify::{broadcast, verify, verify_op};
+pub(crate) use verify::{MAX_SEGMENTS, broadcast, verify, verify_op};
 
 use crate::tensor::Tensor;
 

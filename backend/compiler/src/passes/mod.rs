@@ -1,5 +1,19 @@
 //! Rewrites, each a file of its own with before and after in its tests.
 
+mod activation;
+mod attention;
+mod batch_norm;
+mod concat;
+mod dead;
+mod hoist;
+mod identity;
+mod linear;
+mod pixel_shuffle;
+mod pointwise;
+mod residual;
+mod scalars;
+mod views;
+
 use crate::Options;
 use crate::error::{LowerError, Reason, Stage};
 use crate::graph::{Graph, GraphEdit, verify};
@@ -11,7 +25,21 @@ struct Pass {
 }
 
 /// Every pass, in the order they run.
-const PASSES: &[Pass] = &[];
+const PASSES: &[Pass] = &[
+    Pass { name: "identity", run: identity::run },
+    Pass { name: "scalars", run: scalars::run },
+    Pass { name: "views", run: views::run },
+    Pass { name: "linear", run: linear::run },
+    Pass { name: "hoist", run: hoist::run },
+    Pass { name: "pointwise", run: pointwise::run },
+    Pass { name: "attention", run: attention::run },
+    Pass { name: "activation", run: activation::run },
+    Pass { name: "batch_norm", run: batch_norm::run },
+    Pass { name: "residual", run: residual::run },
+    Pass { name: "pixel_shuffle", run: pixel_shuffle::run },
+    Pass { name: "concat", run: concat::run },
+    Pass { name: "dead", run: dead::run },
+];
 
 /// Most times the passes run over a graph; each run only ever makes it simpler.
 const MAX_ROUNDS: usize = 16;
