@@ -119,6 +119,9 @@ impl Pool {
             let Ok(handle) = thread::Builder::new().name(name).spawn(|| worker.live()) else { return };
             worker.thread.get_or_init(|| handle.thread().clone());
             self.workers.push(worker);
+            // Every board that is not free is a crew's or held by a worker about to leave: with one a worker and one a
+            // crew there is always a free one.
+            self.boards.push(Arc::new(Board::new()));
         }
     }
 }
