@@ -48,15 +48,17 @@ unsafe fn cheap<V: Simd, const N: usize>(act: Act, sums: &mut [V; N]) {
 /// Stores channels `c..c + n` of `N` pixels through stages that [`in_registers`] admits.
 ///
 /// # Safety
-/// Pixels and columns lie in the operands; `n` is `V::LANES` unless `CAREFUL`.
+/// Pixels and columns lie in the operands; `n` is at most `V::LANES`.
 #[inline(always)]
-pub(super) unsafe fn store<V: Simd, const N: usize, const CAREFUL: bool>(
+pub(super) unsafe fn store<V: Simd, const N: usize>(
     out: &Output<'_>,
     mut sums: [V; N],
     c: usize,
     n: usize,
 ) {
     let e = out.stages;
+    // Masked stores are slow on some cores.
+    let partial = n < V::LANES;
     // SAFETY: the caller's; column operands are padded to whole vectors.
     unsafe {
         if e.bias {
@@ -76,13 +78,13 @@ pub(super) unsafe fn store<V: Simd, const N: usize, const CAREFUL: bool>(
         if e.residual.is_some() {
             for (j, x) in sums.iter_mut().enumerate() {
                 let from = out.residual.0.add(j * out.residual.1 + c);
-                *x = *x + if CAREFUL { V::load_first(from, n) } else { V::load(from) };
+                *x = *x + if partial { V::load_first(from, n) } else { V::load(from) };
             }
         }
         cheap(e.act2, &mut sums);
         for (j, x) in sums.into_iter().enumerate() {
             let to = out.dst.0.add(j * out.dst.1 + c);
-            if CAREFUL { x.store_first(to, n) } else { x.store(to) }
+            if partial { x.store_first(to, n) } else { x.store(to) }
         }
     }
 }
@@ -117,7 +119,9 @@ pub(super) unsafe fn finish<V: Simd>(
                 if e.residual.is_some() {
                     x = x + V::load_first(out.residual.0.add(j * out.residual.1 + c), n);
                 }
-                simd::act(e.act2, x).store_first(out.dst.0.add(j * out.dst.1 + c), n);
+                let to = out.dst.0.add(j * out.dst.1 + c);
+                let x = simd::act(e.act2, x);
+                if n < V::LANES { x.store_first(to, n) } else { x.store(to) }
             }
         }
     }

@@ -48,7 +48,8 @@ unsafe fn column<V: Simd, const CAREFUL: bool>(w: &Window, src: *const f32, i: u
         if !CAREFUL {
             V::load(src.add(i * w.pixel))
         } else if w.x.wrapping_add(i) < w.width {
-            V::load_first(src.wrapping_add(i * w.pixel), channels)
+            let from = src.wrapping_add(i * w.pixel);
+            if channels == V::LANES { V::load(from) } else { V::load_first(from, channels) }
         } else {
             V::splat(0.0)
         }
@@ -75,21 +76,21 @@ unsafe fn sliding<V: Simd, const K: usize, const S: usize, const N: usize, const
             for (k, to) in weights.iter_mut().enumerate() {
                 *to = V::load(weight.add(k * lane.panel));
             }
-            let mut window = [V::splat(0.0); K];
-            for i in S..K {
-                window[i] = column::<V, CAREFUL>(w, src, i - S, lane.channels);
+            macro_rules! columns {
+                ($($i:literal)*) => {$(
+                    if $i < (N - 1) * S + K {
+                        let x = column::<V, CAREFUL>(w, src, $i, lane.channels);
+                        for k in 0..K {
+                            if k <= $i && ($i - k) % S == 0 && ($i - k) / S < N {
+                                let j = ($i - k) / S;
+                                sums[j] = x.mul_add(weights[k], sums[j]);
+                            }
+                        }
+                    }
+                )*};
             }
-            for (j, sum) in sums.iter_mut().enumerate() {
-                for i in S..K {
-                    window[i - S] = window[i];
-                }
-                for i in K - S..K {
-                    window[i] = column::<V, CAREFUL>(w, src, j * S + i, lane.channels);
-                }
-                for k in 0..K {
-                    *sum = window[k].mul_add(weights[k], *sum);
-                }
-            }
+            // Unrolled by hand: a loop over columns keeps the sums in memory.
+            columns!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
             src = src.wrapping_add(w.row);
             weight = weight.wrapping_add(K * lane.panel);
         }

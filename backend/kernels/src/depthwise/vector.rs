@@ -78,7 +78,9 @@ fn ns(p: &Problem, rates: &Rates, lanes: usize) -> f64 {
     let pixels = p.dst.size(0) * p.dst.size(2) * p.dst.size(3);
     let channels = p.dst.size(1).next_multiple_of(lanes);
     let flops = (2 * pixels * channels * p.kernel[0] * p.kernel[1]) as f64;
-    let share = if matches!((p.kernel[1], p.stride[1]), (3 | 5, 1 | 2)) { 0.75 } else { 0.55 };
+    let sliding = matches!((p.kernel[1], p.stride[1], p.dilation[1]), (3 | 5, 1 | 2, 1));
+    // Half the lanes pay twice for what a run costs besides its products.
+    let share = if sliding { 0.8 } else { 0.55 } * if lanes < 16 { 0.7 } else { 1.0 };
     let stores = 4.0 * (pixels * channels) as f64 / rates.l2_gbs;
     let compute = flops / (share * rates.fma_gflops) + stores + (pixels.div_ceil(RUN) * 10) as f64;
     compute.max(rates.stream_ns(Depthwise::cost(p).bytes))
@@ -223,11 +225,12 @@ impl Block<'_> {
             let lane = Lane { src: run.src.wrapping_add(c), weight, panel, channels: n };
             // SAFETY: the caller's; without an edge all columns lie inside.
             unsafe {
-                if run.edge || n < V::LANES {
-                    store::<V, N, true>(&out, sums::<V, N, true>(&run.window, &lane), c, n);
+                let sums = if run.edge || n < V::LANES {
+                    sums::<V, N, true>(&run.window, &lane)
                 } else {
-                    store::<V, N, false>(&out, sums::<V, N, false>(&run.window, &lane), c, n);
-                }
+                    sums::<V, N, false>(&run.window, &lane)
+                };
+                store::<V, N>(&out, sums, c, n);
             }
         }
     }
