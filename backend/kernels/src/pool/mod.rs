@@ -1,6 +1,11 @@
 //! Max and average pooling, fixed windows and adaptive ones.
 
+mod plane;
 mod scalar;
+#[cfg(test)]
+mod tests;
+mod vector;
+mod window;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -86,4 +91,4 @@ impl Family for Pool {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Pool>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Pool>] = &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];

@@ -1,11 +1,11 @@
 //! The scalar reference row: the definition itself, any strides.
 
-use std::iter::StepBy;
 use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut};
 
-use super::{Args, Kind, Pool, Problem, Window};
+use super::window::{divisor, taps};
+use super::{Args, Kind, Pool, Problem};
 use crate::kernel::{Family, Kernel, Workspace};
 
 /// The definition, for any strides.
@@ -34,11 +34,14 @@ unsafe fn run(
     let (s, d) = (p.src.strides(), p.dst.strides());
     for tile in tiles {
         let (n, oy) = (tile / oh, tile % oh);
+        let ty = taps(p, 0, oy);
         for ox in 0..ow {
-            let ([ys, xs], divisor) = window(p, [oy, ox]);
+            let tx = taps(p, 1, ox);
+            let divisor = divisor(p, &ty, &tx) as f64;
             for c in 0..channels {
-                let all = ys.clone().flat_map(|y| xs.clone().map(move |x| (y, x))).map(|(y, x)| {
-                    // SAFETY: `Pool::check` passed; windows are clipped to the source.
+                let all = (0..ty.count).flat_map(|y| (0..tx.count).map(move |x| (y, x))).map(|(y, x)| {
+                    let (y, x) = (ty.first + y * ty.step, tx.first + x * tx.step);
+                    // SAFETY: `Pool::check` passed; taps lie in the source.
                     unsafe { *args.src.ptr().add(n * s[0] + c * s[1] + y * s[2] + x * s[3]) }
                 });
                 let value = match p.kind {
@@ -50,40 +53,4 @@ unsafe fn run(
             }
         }
     }
-}
-
-/// Source rows and columns of an output position's window, and the divisor of its average.
-pub(super) fn window(p: &Problem, at: [usize; 2]) -> ([StepBy<Range<usize>>; 2], f64) {
-    let mut ranges = [(0..0).step_by(1), (0..0).step_by(1)];
-    let (mut inside, mut padded) = (1, 1);
-    let mut fixed = 0;
-    for axis in 0..2 {
-        let (size, out) = (p.src.size(axis + 2), p.dst.size(axis + 2));
-        match p.window {
-            Window::Adaptive => {
-                let (from, to) = (at[axis] * size / out, ((at[axis] + 1) * size).div_ceil(out));
-                ranges[axis] = (from..to).step_by(1);
-                inside *= to - from;
-            }
-            Window::Fixed { kernel, stride, padding, dilation, divisor, .. } => {
-                fixed = divisor;
-                let (start, dilation) = (at[axis] * stride[axis], dilation[axis]);
-                let end = start + (kernel[axis] - 1) * dilation + 1;
-                let skipped = padding[axis].saturating_sub(start).div_ceil(dilation);
-                let from = start + skipped * dilation;
-                let to = end.min(size + padding[axis]);
-                let (from, to) = (from - padding[axis].min(from), to.saturating_sub(padding[axis]));
-                ranges[axis] = (from..to.max(from)).step_by(dilation);
-                inside *= ranges[axis].len();
-                padded *= end.min(size + padding[axis] + padding[axis + 2]) - start;
-            }
-        }
-    }
-    let counts_pad = matches!(p.window, Window::Fixed { count_include_pad: true, .. });
-    let divisor = match (fixed, counts_pad) {
-        (0, true) => padded,
-        (0, false) => inside,
-        (n, _) => n,
-    };
-    (ranges, divisor as f64)
 }

@@ -1,6 +1,11 @@
 //! Nearest, bilinear and bicubic resampling of images, with PyTorch's coordinates.
 
+mod plane;
 mod scalar;
+mod taps;
+#[cfg(test)]
+mod tests;
+mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -50,11 +55,7 @@ impl Family for Resize {
     type Args<'a> = Args<'a>;
 
     fn cost(p: &Problem) -> Cost {
-        let taps = match p.kind {
-            Kind::Nearest => 1,
-            Kind::Bilinear => 4,
-            Kind::Bicubic => 16,
-        };
+        let taps = p.kind.taps() * p.kind.taps();
         Cost {
             flops: 2.0 * (p.dst.elements() * taps) as f64,
             bytes: 4.0 * (p.src.elements() + p.dst.elements()) as f64,
@@ -69,4 +70,4 @@ impl Family for Resize {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Resize>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Resize>] = &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];
