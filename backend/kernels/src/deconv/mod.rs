@@ -1,6 +1,12 @@
 //! Transposed convolution, as one small convolution per output parity, with full epilogue.
 
+#[cfg(target_arch = "x86_64")]
+mod parity;
 mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -82,4 +88,10 @@ impl Family for Deconv {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Deconv>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Deconv>] = &[
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX2,
+    scalar::ROW,
+];
