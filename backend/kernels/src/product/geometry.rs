@@ -26,9 +26,9 @@ pub(crate) struct Geometry<'a> {
     pub kernel: [usize; 2],
     /// Stride y, x.
     pub stride: [usize; 2],
-    /// Padding top, left.
+    /// Padding top, left; below 0 (wrapping) crops.
     pub padding: [usize; 2],
-    /// Dilation y, x.
+    /// Dilation y, x; below 0 (wrapping) where taps walk backwards.
     pub dilation: [usize; 2],
     /// Convolution groups.
     pub groups: usize,

@@ -95,7 +95,7 @@ impl<const ROWS: usize> Rows<ROWS> {
         };
         let r = g.shuffle;
         let (dy, dx) = if r > 1 { (part / r, part % r) } else { (0, 0) };
-        let reach = [0, 1].map(|axis| (g.kernel[axis] - 1) * g.dilation[axis]);
+        let reach = [0, 1].map(|axis| (g.kernel[axis] - 1).wrapping_mul(g.dilation[axis]));
         let [mut n, mut oy, mut ox] = g.position(at);
         for i in 0..ROWS {
             let y = (oy * g.stride[0]).wrapping_sub(g.padding[0]);
@@ -118,7 +118,7 @@ impl<const ROWS: usize> Rows<ROWS> {
     /// Pointers to channel `channel` of a segment at a tap, zeros where the tap lies in the padding.
     #[inline(always)]
     fn pointers(&self, g: &Geometry<'_>, s: &Segment, tap: [usize; 2], channel: usize) -> [*const f32; ROWS] {
-        let [dy, dx] = [tap[0] * g.dilation[0], tap[1] * g.dilation[1]];
+        let [dy, dx] = [0, 1].map(|axis| tap[axis].wrapping_mul(g.dilation[axis]));
         let mut pointers = [ZEROS.as_ptr(); ROWS];
         for (i, pointer) in pointers.iter_mut().enumerate() {
             let (y, x) = (self.y[i].wrapping_add(dy), self.x[i].wrapping_add(dx));
