@@ -59,6 +59,7 @@ pub(super) fn parts(p: &Problem) -> impl Iterator<Item = Part> + '_ {
 }
 
 /// A part along one axis.
+#[derive(Clone, Copy)]
 struct Axis {
     first: usize,
     size: usize,

@@ -233,7 +233,9 @@ fn residual_in_place() {
 /// padding.
 #[test]
 fn a_line_by_hand() {
-    for (out, want) in [(5, vec![10.0, 102.0, 20.0, 203.0, 30.0]), (6, vec![10.0, 102.0, 20.0, 203.0, 30.0, 300.0])] {
+    for (out, want) in
+        [(5, vec![10.0, 102.0, 20.0, 203.0, 30.0]), (6, vec![10.0, 102.0, 20.0, 203.0, 30.0, 300.0])]
+    {
         let shape = |w: usize| Strided::with_order(&[1, 1, 1, w], &[0, 2, 3, 1]);
         let p = Problem {
             src: shape(3),

@@ -83,8 +83,7 @@ fn segment(p: &Problem, args: &Args<'_>, part: &Part) -> [Segment; 1] {
 /// The part as a convolution, its outputs `stride` apart in the destination.
 fn geometry<'a>(p: &Problem, args: &Args<'a>, part: &Part, segments: &'a [Segment]) -> Geometry<'a> {
     let columns = p.dst.size(1) / p.groups;
-    let first =
-        |s: &[usize]| part.group * columns * s[1] + part.first[0] * s[2] + part.first[1] * s[3];
+    let first = |s: &[usize]| part.group * columns * s[1] + part.first[0] * s[2] + part.first[1] * s[3];
     let apart = |s: &[usize]| [s[0], s[1], p.stride[0] * s[2], p.stride[1] * s[3]];
     let e = &args.epilogue;
     let skip = part.group * panels::padded(columns);

@@ -50,12 +50,7 @@ unsafe fn cheap<V: Simd, const N: usize>(act: Act, sums: &mut [V; N]) {
 /// # Safety
 /// Pixels and columns lie in the operands; `n` is at most `V::LANES`.
 #[inline(always)]
-pub(super) unsafe fn store<V: Simd, const N: usize>(
-    out: &Output<'_>,
-    mut sums: [V; N],
-    c: usize,
-    n: usize,
-) {
+pub(super) unsafe fn store<V: Simd, const N: usize>(out: &Output<'_>, mut sums: [V; N], c: usize, n: usize) {
     let e = out.stages;
     // Masked stores are slow on some cores.
     let partial = n < V::LANES;

@@ -91,4 +91,5 @@ impl Family for Pool {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Pool>] = &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];
+pub static KERNELS: &[Kernel<Pool>] =
+    &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];

@@ -17,7 +17,12 @@ fn image(r: &mut Random, sizes: &[usize; 4]) -> Strided {
 }
 
 /// Output extent of a fixed window; in ceil mode windows start inside the image or its leading padding.
-fn out(size: usize, [kernel, stride, dilation]: [usize; 3], [before, after]: [usize; 2], ceil: bool) -> Option<usize> {
+fn out(
+    size: usize,
+    [kernel, stride, dilation]: [usize; 3],
+    [before, after]: [usize; 2],
+    ceil: bool,
+) -> Option<usize> {
     let room = (size + before + after).checked_sub(dilation * (kernel - 1) + 1)?;
     let up = if ceil { room.div_ceil(stride) } else { room / stride };
     Some(if up * stride >= size + before { up } else { up + 1 })
@@ -184,7 +189,10 @@ fn divisors_are_pytorchs() {
         };
         for got in line(&src, want.len(), Kind::Average, window) {
             for (got, want) in got.iter().zip(want) {
-                assert!((got - want).abs() <= 1e-6 * want, "{got} for {want}: {kernel} {stride} {padding} {width}");
+                assert!(
+                    (got - want).abs() <= 1e-6 * want,
+                    "{got} for {want}: {kernel} {stride} {padding} {width}"
+                );
             }
         }
     }
@@ -212,7 +220,8 @@ fn nan_wins_a_maximum() {
         divisor: 0,
     };
     let (nan, inf) = (f32::NAN, f32::INFINITY);
-    let bits = |x: &[f32]| x.iter().map(|x| if x.is_nan() { f32::NAN } else { *x }.to_bits()).collect::<Vec<_>>();
+    let bits =
+        |x: &[f32]| x.iter().map(|x| if x.is_nan() { f32::NAN } else { *x }.to_bits()).collect::<Vec<_>>();
     for got in line(&[1.0, nan, 3.0, inf, -2.0, -inf, -inf], 6, Kind::Max, fixed(2, 0)) {
         assert_eq!(bits(&got), bits(&[nan, nan, inf, inf, -2.0, -inf]));
     }

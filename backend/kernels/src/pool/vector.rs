@@ -127,7 +127,11 @@ impl Patch {
             while c < channels.end {
                 let n = (channels.end - c).min(V::LANES);
                 let [x] = self.reduce::<V, 1, MAX>(c, n);
-                if n == V::LANES { x.store(dst.add(c)) } else { x.store_first(dst.add(c), n) }
+                if n == V::LANES {
+                    x.store(dst.add(c))
+                } else {
+                    x.store_first(dst.add(c), n)
+                }
                 c += n;
             }
         }

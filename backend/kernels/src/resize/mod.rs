@@ -70,4 +70,5 @@ impl Family for Resize {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Resize>] = &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];
+pub static KERNELS: &[Kernel<Resize>] =
+    &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];

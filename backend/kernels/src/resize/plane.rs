@@ -23,8 +23,7 @@ fn ns(p: &Problem, rates: &Rates, lanes: usize) -> f64 {
     let [planes, oh, ow] = [p.dst.size(0) * p.dst.size(1), p.dst.size(2), p.dst.size(3)];
     let resampled = (planes * ow) as f64 * (p.src.size(2) as f64).min(oh as f64 * taps);
     let summed = (planes * oh * ow.div_ceil(lanes)) as f64;
-    (resampled * (0.5 + 0.4 * taps) + summed * (1.0 + taps) * 0.4)
-        .max(rates.stream_ns(Resize::cost(p).bytes))
+    (resampled * (0.5 + 0.4 * taps) + summed * (1.0 + taps) * 0.4).max(rates.stream_ns(Resize::cost(p).bytes))
 }
 
 /// Output rows of all planes, and in how many tiles. A tile resamples the source rows it needs itself.

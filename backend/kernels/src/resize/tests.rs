@@ -39,7 +39,8 @@ fn taps(p: &Problem, axis: usize, at: usize) -> Vec<(usize, f64)> {
     if p.kind == Kind::Nearest {
         // Rounding decides here, so it is the same as PyTorch's.
         let step = p.step[axis].map_or(size as f32 / out as f32, |s| s as f32);
-        let scaled = if out == size || out == 2 * size { at * size / out } else { (at as f32 * step) as usize };
+        let scaled =
+            if out == size || out == 2 * size { at * size / out } else { (at as f32 * step) as usize };
         return vec![(scaled.min(size - 1), 1.0)];
     }
     let center = match p.align_corners {
@@ -162,13 +163,31 @@ fn coordinates_are_pytorchs() {
             Kind::Bicubic,
             false,
             None,
-            &[-0.092_834_47, 0.187_561_04, 1.176_513_7, 2.619_384_8, 5.441_650_4, 8.471_436, 13.395_081, 16.649_841],
+            &[
+                -0.092_834_47,
+                0.187_561_04,
+                1.176_513_7,
+                2.619_384_8,
+                5.441_650_4,
+                8.471_436,
+                13.395_081,
+                16.649_841,
+            ],
         ),
         (
             Kind::Bicubic,
             false,
             Some(1.7),
-            &[-0.097_375_87, 0.165_294_11, 0.914_964_14, 2.263_154, 4.768_505_6, 7.155_534, 11.684_723, 15.524_918],
+            &[
+                -0.097_375_87,
+                0.165_294_11,
+                0.914_964_14,
+                2.263_154,
+                4.768_505_6,
+                7.155_534,
+                11.684_723,
+                15.524_918,
+            ],
         ),
         (
             Kind::Bicubic,
