@@ -298,6 +298,11 @@ impl<'a, T> SpanMut<'a, T> {
     pub fn ptr(&self) -> *mut T {
         self.ptr
     }
+    /// The same elements, to read.
+    pub fn read(&self) -> Span<'a, T> {
+        Span { ptr: self.ptr.cast_const(), len: self.len, _life: PhantomData }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.len

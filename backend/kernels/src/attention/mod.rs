@@ -1,6 +1,10 @@
 //! Scaled dot-product attention, block-wise with online softmax.
 
+#[cfg(target_arch = "x86_64")]
+mod blocked;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -71,4 +75,10 @@ impl Family for Attention {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Attention>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Attention>] = &[
+    #[cfg(target_arch = "x86_64")]
+    blocked::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    blocked::AVX2,
+    scalar::ROW,
+];

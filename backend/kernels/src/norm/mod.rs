@@ -1,6 +1,10 @@
 //! Layer, group, instance and RMS normalisation with scale, shift and activation.
 
 mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -94,4 +98,10 @@ impl Family for Norm {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Norm>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Norm>] = &[
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX2,
+    scalar::ROW,
+];

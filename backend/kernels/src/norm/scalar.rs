@@ -65,7 +65,7 @@ unsafe fn run(
 }
 
 /// One element per normalised block, and a block.
-fn shapes(p: &Problem, of: &Strided) -> (Strided, Strided) {
+pub(super) fn shapes(p: &Problem, of: &Strided) -> (Strided, Strided) {
     let (sizes, rank) = (p.src.sizes(), p.src.rank());
     let (mut outer, mut inner, mut strides) = ([1; MAX_RANK], [1; MAX_RANK], [0; MAX_RANK]);
     strides[..rank].copy_from_slice(of.strides());

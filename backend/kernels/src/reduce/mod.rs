@@ -1,6 +1,10 @@
 //! Sums, means, extremes and products over any set of dimensions.
 
 mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -63,4 +67,10 @@ impl Family for Reduce {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Reduce>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Reduce>] = &[
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX2,
+    scalar::ROW,
+];

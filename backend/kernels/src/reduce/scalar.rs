@@ -31,12 +31,7 @@ unsafe fn run(
     _shared: SpanMut<'_, u8>,
     _scratch: SpanMut<'_, u8>,
 ) {
-    let mut inner = [1; MAX_RANK];
-    for d in (0..p.src.rank()).filter(|d| p.dims >> d & 1 == 1) {
-        inner[d] = p.src.size(d);
-    }
-    let inner = Strided::new(&inner[..p.src.rank()], p.src.strides());
-    let outer = Strided::new(p.dst.sizes(), p.src.strides());
+    let (outer, inner) = shapes(p);
     for tile in tiles {
         let start = offset(&outer, tile);
         let values = (0..inner.elements()).map(|i| {
@@ -54,4 +49,14 @@ unsafe fn run(
         // SAFETY: as above.
         unsafe { *args.dst.ptr().add(offset(&p.dst, tile)) = value }
     }
+}
+
+/// What is kept, in the source, and what is reduced of it.
+pub(super) fn shapes(p: &Problem) -> (Strided, Strided) {
+    let mut inner = [1; MAX_RANK];
+    for d in (0..p.src.rank()).filter(|d| p.dims >> d & 1 == 1) {
+        inner[d] = p.src.size(d);
+    }
+    let inner = Strided::new(&inner[..p.src.rank()], p.src.strides());
+    (Strided::new(p.dst.sizes(), p.src.strides()), inner)
 }

@@ -160,6 +160,23 @@ pub unsafe trait Simd:
     }
 }
 
+/// The first `n` elements, at most `LANES`; `fill` behind.
+///
+/// # Safety
+/// As [`Simd::load_first`].
+#[inline(always)]
+pub unsafe fn load_padded<V: Simd>(from: *const f32, n: usize, fill: f32) -> V {
+    // SAFETY: the caller's; the array has room for any vector.
+    unsafe {
+        if n == V::LANES {
+            return V::load(from);
+        }
+        let mut lanes = [fill; MAX_LANES];
+        V::load_first(from, n).store_first(lanes.as_mut_ptr(), n);
+        V::load(lanes.as_ptr())
+    }
+}
+
 /// Writes the entry points of a generic kernel: `entries!(Problem, Args<'_>, run)` defines `avx512` and `avx2`, both a
 /// [`RunFn`](crate::kernel::RunFn) that calls `run::<V>` with the target features its vectors need.
 macro_rules! entries {

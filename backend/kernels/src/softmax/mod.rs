@@ -1,6 +1,10 @@
 //! Softmax and log-softmax along one dimension.
 
 mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
@@ -48,4 +52,10 @@ impl Family for Softmax {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Softmax>] = &[scalar::ROW];
+pub static KERNELS: &[Kernel<Softmax>] = &[
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    vector::AVX2,
+    scalar::ROW,
+];

@@ -49,7 +49,7 @@ unsafe fn run(
 }
 
 /// One element per row of the softmax.
-fn rows(p: &Problem) -> Strided {
+pub(super) fn rows(p: &Problem) -> Strided {
     let mut sizes = p.src.sizes().to_vec();
     sizes[p.dim] = 1;
     Strided::new(&sizes, p.src.strides())

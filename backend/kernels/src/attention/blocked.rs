@@ -1,0 +1,393 @@
+//! Attention in register tiles: blocks of queries against blocks of keys with the online softmax.
+//!
+//! Source: Dao et al., "FlashAttention" (2022). Phase 0 packs every block of keys (turned) and of values to panels;
+//! phase 1 takes a block of one head's queries through all blocks: scores into scratch, their exponentials in place,
+//! weighted values added to the destination, which is rescaled where a row's maximum grows and divided at the end.
+
+use std::ops::Range;
+
+use tandem_base::mem::ALIGN;
+use tandem_base::{Isa, Span, SpanMut, Strided};
+
+use super::{Args, Attention, Problem};
+use crate::epilogue::{Epilogue, EpilogueArgs};
+use crate::kernel::{Kernel, Rates, Refusal, Workspace};
+use crate::panels;
+use crate::product::{Geometry, Matrix, Panels, Segment, Tile, pack, run_tiles};
+use crate::simd::{Avx2, Avx512, Simd, entries, load_padded, math};
+
+/// Keys of a block, and the distance between its rows of scores: no power of two, so that rows share no cache set.
+const KEYS: usize = 1024;
+const STEP: usize = KEYS + 16;
+/// Register tiles of queries in a block.
+const TILES: usize = 4;
+
+/// Sizes of a problem.
+#[derive(Clone, Copy)]
+struct Sizes {
+    batch: usize,
+    heads: usize,
+    kv_heads: usize,
+    queries: usize,
+    keys: usize,
+    d: usize,
+    dv: usize,
+    /// Queries of a block.
+    block: usize,
+}
+
+impl Sizes {
+    fn new<V: Tile>(p: &Problem) -> Self {
+        let [batch, heads, queries, d] = [0, 1, 2, 3].map(|i| p.q.size(i));
+        let [kv_heads, keys, dv] = [p.k.size(1), p.k.size(2), p.v.size(3)];
+        Self { batch, heads, kv_heads, queries, keys, d, dv, block: TILES * V::ROWS }
+    }
+
+    fn key_blocks(&self) -> usize {
+        self.keys.div_ceil(KEYS)
+    }
+
+    fn query_blocks(&self) -> usize {
+        self.queries.div_ceil(self.block)
+    }
+
+    /// Elements of the packed keys, then of the packed values, of a block.
+    fn packed(&self) -> [usize; 2] {
+        let keys = self.keys.min(KEYS);
+        [self.d * panels::padded(keys), keys * panels::padded(self.dv)]
+    }
+
+    /// Packed blocks of keys and values.
+    fn blocks(&self) -> usize {
+        self.batch * self.kv_heads * self.key_blocks()
+    }
+
+    fn workspace(&self) -> Workspace {
+        let row = self.keys.min(STEP).next_multiple_of(16) + 16;
+        Workspace {
+            shared: 4 * self.blocks() * self.packed().iter().sum::<usize>(),
+            per_worker: 4 * self.block * (row + 2) + ALIGN,
+        }
+    }
+
+    /// Distance of two rows of scores.
+    fn step(&self) -> usize {
+        (self.keys.min(KEYS).next_multiple_of(16) + 16).min(STEP)
+    }
+}
+
+fn supports(p: &Problem) -> Result<(), Refusal> {
+    match () {
+        () if p.q.stride(3) != 1 && p.q.size(3) > 1 => Err("queries are not contiguous"),
+        () if p.dst.stride(3) != 1 && p.dst.size(3) > 1 => Err("results are not contiguous"),
+        () => Ok(()),
+    }
+}
+
+fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
+    let s = Sizes::new::<V>(p);
+    let rows = (s.batch * s.heads * s.queries.next_multiple_of(V::ROWS)) as f64;
+    let (keys, columns) = (panels::padded(s.keys) as f64, panels::padded(s.dv) as f64);
+    let seen = if p.causal { 0.55 } else { 1.0 };
+    let flops = 2.0 * rows * keys * (s.d as f64 + columns) * seen;
+    let packed = (s.blocks() * s.packed().iter().sum::<usize>()) as f64;
+    let exps = rows * keys * seen * 5.0 * 16.0 / V::LANES as f64 / rates.vector_gelems;
+    flops / (share * rates.fma_gflops) + exps + 0.5 * packed + 40.0 * rows
+}
+
+#[inline(always)]
+unsafe fn run<V: Tile>(
+    p: &Problem,
+    args: &Args<'_>,
+    phase: usize,
+    tiles: Range<usize>,
+    shared: SpanMut<'_, u8>,
+    scratch: SpanMut<'_, u8>,
+) {
+    let s = Sizes::new::<V>(p);
+    for tile in tiles {
+        // SAFETY: `Attention::check` passed, both workspaces have the sizes `Sizes::workspace` names, and phase 1
+        // reads what phase 0 packed.
+        unsafe {
+            if phase == 0 {
+                pack_block::<V>(p, args, s, tile, shared.ptr().cast());
+            } else {
+                queries::<V>(p, args, s, tile, (shared.ptr().cast(), scratch.ptr().cast()));
+            }
+        }
+    }
+}
+
+/// Packs one block of keys and values.
+#[inline(always)]
+unsafe fn pack_block<V: Tile>(p: &Problem, args: &Args<'_>, s: Sizes, tile: usize, shared: *mut f32) {
+    let (head, block) = (tile / s.key_blocks(), tile % s.key_blocks());
+    let (b, h, first) = (head / s.kv_heads, head % s.kv_heads, block * KEYS);
+    let n = (s.keys - first).min(KEYS);
+    let (k, v) = (p.k.strides(), p.v.strides());
+    let [keys, values] = s.packed();
+    // SAFETY: the caller's; tiles write blocks of their own.
+    unsafe {
+        let to = shared.add(tile * (keys + values));
+        let from = args.k.ptr().add(b * k[0] + h * k[1] + first * k[2]);
+        panel_by_panel::<V>(Matrix { ptr: from, row: k[3], column: k[2] }, to, s.d, n);
+        let from = args.v.ptr().add(b * v[0] + h * v[1] + first * v[2]);
+        panel_by_panel::<V>(Matrix { ptr: from, row: v[2], column: v[3] }, to.add(keys), n, s.dv);
+    }
+}
+
+/// Panels of a matrix of `rows` x `columns`.
+#[inline(always)]
+unsafe fn panel_by_panel<V: Tile>(from: Matrix, to: *mut f32, rows: usize, columns: usize) {
+    for panel in 0..panels::count(columns) {
+        let (first, width) = (panel * panels::PANEL, panels::width(columns, panel));
+        let n = width.min(columns - first);
+        // SAFETY: the caller's.
+        unsafe {
+            let to = to.add(first * rows);
+            if n < width {
+                to.write_bytes(0, rows * width);
+            }
+            let ptr = from.ptr.add(first * from.column);
+            pack::<V>(Matrix { ptr, ..from }, to, width, rows, n);
+        }
+    }
+}
+
+/// Some queries of one head, and where their scores go.
+struct Block {
+    /// Batch, head, first query, number of queries.
+    at: [usize; 4],
+    scores: *mut f32,
+    step: usize,
+    /// Largest score of every row so far, and the sum of exponentials.
+    largest: *mut f32,
+    sums: *mut f32,
+    dst: *mut f32,
+}
+
+#[inline(always)]
+unsafe fn queries<V: Tile>(
+    p: &Problem,
+    args: &Args<'_>,
+    s: Sizes,
+    tile: usize,
+    (shared, scratch): (*mut f32, *mut f32),
+) {
+    let (head, block) = (tile / s.query_blocks(), tile % s.query_blocks());
+    let (b, h, first) = (head / s.heads, head % s.heads, block * s.block);
+    let rows = (s.queries - first).min(s.block);
+    let (q, d) = (p.q.strides(), p.dst.strides());
+    let kv = b * s.kv_heads + h / (s.heads / s.kv_heads);
+    // SAFETY: the caller's.
+    unsafe {
+        let scores = scratch.add((2 * s.block).next_multiple_of(16));
+        let (largest, sums) = (scratch, scratch.add(s.block));
+        let place = b * d[0] + h * d[1] + first * d[2];
+        let (dst, sofar) = (args.dst.ptr().add(place), args.dst.read().skip(place));
+        let block = Block { at: [b, h, first, rows], scores, step: s.step(), largest, sums, dst };
+        std::slice::from_raw_parts_mut(largest, rows).fill(f32::NEG_INFINITY);
+        std::slice::from_raw_parts_mut(sums, rows).fill(0.0);
+        let [keys, values] = s.packed();
+        let seen = if p.causal { s.keys.min(first + rows) } else { s.keys };
+        if seen == 0 {
+            for row in 0..rows {
+                dst.add(row * d[2]).write_bytes(0, s.dv);
+            }
+        }
+        let lhs = args.q.ptr().add(b * q[0] + h * q[1] + first * q[2]);
+        for start in (0..seen).step_by(KEYS) {
+            let n = (s.keys - start).min(KEYS);
+            let packed = shared.add((kv * s.key_blocks() + start / KEYS) * (keys + values));
+            let scored = Product { lhs: (lhs, q[2]), k: s.d, weight: packed, columns: n };
+            scored.run::<V>(rows, p.scale, (scores, block.step), None);
+            weights::<V>(p, args, &block, start..start + n);
+            let lhs = (scores.cast_const(), block.step);
+            let weighted = Product { lhs, k: n, weight: packed.add(keys), columns: s.dv };
+            weighted.run::<V>(rows, 1.0, (dst, d[2]), if start > 0 { sofar } else { None });
+        }
+        for row in 0..rows {
+            let sum = *sums.add(row);
+            scale_row::<V>(dst.add(row * d[2]), s.dv, if sum == 0.0 { 0.0 } else { 1.0 / sum });
+        }
+    }
+}
+
+/// rows x k times packed k x columns.
+struct Product {
+    /// First element and distance of rows.
+    lhs: (*const f32, usize),
+    k: usize,
+    weight: *const f32,
+    columns: usize,
+}
+
+impl Product {
+    /// dst = alpha * product + residual, which lies as dst does.
+    #[inline(always)]
+    unsafe fn run<V: Tile>(
+        &self,
+        rows: usize,
+        alpha: f32,
+        dst: (*mut f32, usize),
+        residual: Option<Span<'_, f32>>,
+    ) {
+        let (ptr, step) = self.lhs;
+        let segments = [Segment { ptr, channels: self.k, strides: [0, 1, step, 0] }];
+        let shape = Strided::new(&[1, self.columns, rows, 1], &[0, 1, dst.1, 0]);
+        let none = Span::empty();
+        let g = Geometry {
+            segments: &segments,
+            in_size: [rows, 1],
+            out: [1, rows, 1],
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+            shuffle: 1,
+            columns: self.columns,
+            weight: self.weight,
+            weight_step: 0,
+            alpha,
+            epilogue: Epilogue { residual: residual.map(|_| shape), ..Epilogue::default() },
+            operands: EpilogueArgs {
+                bias: none,
+                scale: none,
+                shift: none,
+                residual: residual.unwrap_or(none),
+            },
+            dst: dst.0,
+            dst_strides: [0, 1, dst.1, 0],
+        };
+        let all = Panels { positions: 0..rows, panels: 0..panels::count(self.columns) };
+        // SAFETY: the caller's.
+        unsafe { run_tiles::<V>(&g, &all) }
+    }
+}
+
+/// From scores of keys `keys` to their exponentials; sums and destination follow where a maximum grows.
+#[inline(always)]
+unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Block, keys: Range<usize>) {
+    let [b, h, first, rows] = block.at;
+    for row in 0..rows {
+        let n =
+            if p.causal { keys.len().min((first + row + 1).saturating_sub(keys.start)) } else { keys.len() };
+        // SAFETY: the caller's: rows of scores, maxima, sums and the destination are this tile's.
+        unsafe {
+            let scores = block.scores.add(row * block.step);
+            if let Some(mask) = &p.mask {
+                let m = mask.strides();
+                let at = b * m[0] + h * m[1] + (first + row) * m[2] + keys.start * m[3];
+                add_mask::<V>(scores, args.mask.ptr().add(at), m[3], n);
+            }
+            let old = *block.largest.add(row);
+            let largest = old.max(largest::<V>(scores, n));
+            *block.largest.add(row) = largest;
+            // Without a key to see every weight is 0; exponentials of -inf are.
+            let about = if largest == f32::NEG_INFINITY { 0.0 } else { largest };
+            let sum = exponentials::<V>(scores, n, about);
+            scores.add(n).write_bytes(0, keys.len() - n);
+            let shrink = if keys.start == 0 || old == largest { 1.0 } else { (old - about).exp() };
+            *block.sums.add(row) = *block.sums.add(row) * shrink + sum;
+            if shrink != 1.0 {
+                scale_row::<V>(block.dst.add(row * p.dst.stride(2)), p.dst.size(3), shrink);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_mask<V: Simd>(scores: *mut f32, mask: *const f32, step: usize, n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        if step != 1 {
+            for i in 0..n {
+                *scores.add(i) += *mask.add(i * step);
+            }
+            return;
+        }
+        for i in (0..n).step_by(V::LANES) {
+            let lanes = (n - i).min(V::LANES);
+            let x = V::load_first(scores.add(i), lanes) + V::load_first(mask.add(i), lanes);
+            x.store_first(scores.add(i), lanes);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn largest<V: Simd>(x: *const f32, n: usize) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut all = [V::splat(f32::NEG_INFINITY); 2];
+        for i in (0..n).step_by(V::LANES) {
+            let x = load_padded::<V>(x.add(i), (n - i).min(V::LANES), f32::NEG_INFINITY);
+            all[i / V::LANES % 2] = x.max(all[i / V::LANES % 2]);
+        }
+        all[0].max(all[1]).largest()
+    }
+}
+
+/// x = e^(x - about); returns the sum.
+#[inline(always)]
+unsafe fn exponentials<V: Simd>(x: *mut f32, n: usize, about: f32) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [V::splat(0.0); 2];
+        let about = V::splat(about);
+        for i in (0..n).step_by(V::LANES) {
+            let lanes = (n - i).min(V::LANES);
+            let e = math::exp(load_padded::<V>(x.add(i), lanes, f32::NEG_INFINITY) - about);
+            e.store_first(x.add(i), lanes);
+            sums[i / V::LANES % 2] = sums[i / V::LANES % 2] + e;
+        }
+        (sums[0] + sums[1]).sum()
+    }
+}
+
+#[inline(always)]
+unsafe fn scale_row<V: Simd>(row: *mut f32, n: usize, factor: f32) {
+    // SAFETY: the caller's.
+    unsafe {
+        for i in (0..n).step_by(V::LANES) {
+            let lanes = (n - i).min(V::LANES);
+            let x = V::load_first(row.add(i), lanes) * V::splat(factor);
+            x.store_first(row.add(i), lanes);
+        }
+    }
+}
+
+entries!(Problem, Args<'_>, run);
+
+fn tiles<V: Tile>(p: &Problem, phase: usize) -> usize {
+    let s = Sizes::new::<V>(p);
+    match phase {
+        0 => s.blocks(),
+        _ if s.dv == 0 => 0,
+        _ => s.batch * s.heads * s.query_blocks(),
+    }
+}
+
+/// 14 x 32 tiles.
+pub(super) const AVX512: Kernel<Attention> = Kernel {
+    name: "avx512-online-14x32",
+    isa: Isa::AVX512,
+    supports,
+    ns: |p, rates| ns::<Avx512>(p, rates, 0.85),
+    phases: |_| 2,
+    tiles: tiles::<Avx512>,
+    workspace: |p| Sizes::new::<Avx512>(p).workspace(),
+    run: avx512,
+};
+
+/// 6 x 16 tiles.
+pub(super) const AVX2: Kernel<Attention> = Kernel {
+    name: "avx2-online-6x16",
+    isa: Isa::AVX2,
+    supports,
+    ns: |p, rates| ns::<Avx2>(p, rates, 0.75),
+    phases: |_| 2,
+    tiles: tiles::<Avx2>,
+    workspace: |p| Sizes::new::<Avx2>(p).workspace(),
+    run: avx2,
+};
