@@ -1,6 +1,5 @@
 //! Export-time lowering: Subgraph → graph → passes → packed constants → Program.
 #![forbid(unsafe_code)]
-#![allow(dead_code, unused_imports)]
 
 mod emit;
 mod error;
@@ -10,6 +9,8 @@ mod ops;
 mod options;
 mod passes;
 mod tensor;
+#[cfg(test)]
+mod testing;
 
 use std::collections::HashMap;
 

@@ -43,11 +43,6 @@ impl<'a> Tensor<'a> {
         Self { shape: shape.to_vec(), ..self.clone() }
     }
 
-    /// Number of elements.
-    pub fn elements(&self) -> usize {
-        elements(&self.shape)
-    }
-
     /// The elements of an f32 tensor, copied only where the caller's bytes are not aligned.
     pub fn f32(&self) -> Cow<'_, [f32]> {
         match &self.data {

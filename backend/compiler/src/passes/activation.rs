@@ -43,3 +43,93 @@ fn slot(kind: &mut OpKindT) -> Option<&mut Option<ActT>> {
     };
     free.is_none().then_some(free)
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::{Activation, BinaryKind};
+
+    use crate::graph::ValueId;
+    use crate::testing::{Build, check, check_untouched};
+
+    /// A convolution and a relu of it.
+    fn conv_relu() -> (Build, ValueId, ValueId) {
+        let mut b = Build::new();
+        let (x, w) = (b.input("x", &[1, 3, 4, 4]), b.constant("w", &[2, 3, 3, 3]));
+        let y = b.conv("y", x, w, -1);
+        let r = b.act("r", y, Activation::Relu);
+        (b, y, r)
+    }
+
+    #[test]
+    fn is_a_stage_of_a_convolution() {
+        let (mut b, _, r) = conv_relu();
+        b.output(r);
+        check(
+            "activation",
+            b,
+            "r[1, 2, 4, 4] = Conv(x; weight w, kernel [3, 3], padding [1, 1, 1, 1], act Relu)
+             return r",
+        );
+    }
+
+    #[test]
+    fn is_a_stage_of_a_normalisation_or_arithmetic() {
+        let mut b = Build::new();
+        let (x, scale) = (b.input("x", &[2, 4]), b.constant("scale", &[4]));
+        let n = b.norm("n", x);
+        let n = b.act("n.act", n, Activation::Silu);
+        let a = b.affine("a", n, 1, scale, -1);
+        let a = b.act("a.act", a, Activation::Relu);
+        let s = b.binary("s", BinaryKind::Max, a, x);
+        let s = b.act("s.act", s, Activation::HardSwish);
+        b.output(s);
+        check(
+            "activation",
+            b,
+            "n.act[2, 4] = Norm(x; Layer 1, eps 0.1, act Silu)
+             a.act[2, 4] = Affine(n.act; dim 1, scale scale, act Relu)
+             s.act[2, 4] = Binary(a.act, x; Max, act HardSwish)
+             return s.act",
+        );
+    }
+
+    #[test]
+    fn of_a_result_read_elsewhere_stays() {
+        let (mut b, y, r) = conv_relu();
+        let sum = b.add("sum", y, r);
+        b.output(sum);
+        check_untouched("activation", b);
+    }
+
+    #[test]
+    fn of_a_returned_result_stays() {
+        let (mut b, y, r) = conv_relu();
+        b.output(r);
+        b.output(y);
+        check_untouched("activation", b);
+    }
+
+    #[test]
+    fn second_one_stays() {
+        let (mut b, _, r) = conv_relu();
+        let s = b.act("s", r, Activation::Sigmoid);
+        b.output(s);
+        check(
+            "activation",
+            b,
+            "r[1, 2, 4, 4] = Conv(x; weight w, kernel [3, 3], padding [1, 1, 1, 1], act Relu)
+             s[1, 2, 4, 4] = Unary(r; Sigmoid)
+             return s",
+        );
+    }
+
+    #[test]
+    fn behind_a_product_of_values_stays() {
+        let mut b = Build::new();
+        let x = b.input("x", &[4, 4]);
+        let y = b.matmul("y", x, x, 1.0);
+        let r = b.act("r", y, Activation::Relu);
+        b.output(r);
+        check_untouched("activation", b);
+    }
+}

@@ -85,3 +85,105 @@ impl Found {
         edit.insert_for(id, "reshape", old, back);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::ValueId;
+    use crate::testing::{Build, check, check_untouched};
+
+    /// What [`attention`] puts together.
+    struct Case {
+        q: &'static [usize],
+        k: &'static [usize],
+        v: &'static [usize],
+        mask: Option<&'static [usize]>,
+        dim: usize,
+    }
+
+    const HEADS: Case = Case { q: &[2, 2, 3, 4], k: &[2, 2, 4, 5], v: &[2, 2, 5, 6], mask: None, dim: 3 };
+
+    /// softmax(q k / 2 + mask) v, and its scores.
+    fn attention(case: &Case) -> (Build, ValueId) {
+        let mut b = Build::new();
+        let (q, k, v) = (b.input("q", case.q), b.input("k", case.k), b.input("v", case.v));
+        let scores = b.matmul("scores", q, k, 0.5);
+        let masked = match case.mask {
+            Some(shape) => {
+                let mask = b.input("mask", shape);
+                b.add("masked", scores, mask)
+            }
+            None => scores,
+        };
+        let weights = b.softmax("weights", masked, case.dim);
+        let out = b.matmul("out", weights, v, 1.0);
+        b.output(out);
+        (b, scores)
+    }
+
+    #[test]
+    fn with_heads() {
+        check(
+            "attention",
+            attention(&HEADS).0,
+            "scores[2, 2, 3, 5] = MatMul(q, k; scale 0.5)
+             weights[2, 2, 3, 5] = Softmax(scores; dim 3)
+             out.k[2, 2, 5, 4] = Permute(k; [0, 1, 3, 2])
+             out[2, 2, 3, 6] = Attention(q, out.k, v; scale 0.5)
+             return out",
+        );
+    }
+
+    #[test]
+    fn with_a_mask() {
+        check(
+            "attention",
+            attention(&Case { mask: Some(&[3, 5]), ..HEADS }).0,
+            "scores[2, 2, 3, 5] = MatMul(q, k; scale 0.5)
+             masked[2, 2, 3, 5] = Binary(scores, mask; Add)
+             weights[2, 2, 3, 5] = Softmax(masked; dim 3)
+             out.k[2, 2, 5, 4] = Permute(k; [0, 1, 3, 2])
+             out[2, 2, 3, 6] = Attention(q, out.k, v; mask mask, scale 0.5)
+             return out",
+        );
+    }
+
+    #[test]
+    fn without_heads() {
+        check(
+            "attention",
+            attention(&Case { q: &[2, 3, 4], k: &[2, 4, 5], v: &[2, 5, 6], mask: None, dim: 2 }).0,
+            "scores[2, 3, 5] = MatMul(q, k; scale 0.5)
+             weights[2, 3, 5] = Softmax(scores; dim 2)
+             out.k[2, 5, 4] = Permute(k; [0, 2, 1])
+             out.q[1, 2, 3, 4] = Reshape(q)
+             out.k4[1, 2, 5, 4] = Reshape(out.k)
+             out.v[1, 2, 5, 6] = Reshape(v)
+             out.heads[1, 2, 3, 6] = Attention(out.q, out.k4, out.v; scale 0.5)
+             out[2, 3, 6] = Reshape(out.heads)
+             return out",
+        );
+    }
+
+    #[test]
+    fn softmax_of_another_dimension_stays() {
+        check_untouched("attention", attention(&Case { dim: 2, ..HEADS }).0);
+    }
+
+    #[test]
+    fn one_query_head_for_many_keys_stays() {
+        check_untouched("attention", attention(&Case { q: &[2, 1, 3, 4], ..HEADS }).0);
+    }
+
+    #[test]
+    fn mask_that_widens_the_scores_stays() {
+        let case = Case { q: &[1, 1, 3, 4], k: &[1, 1, 4, 5], v: &[1, 1, 5, 6], ..HEADS };
+        check_untouched("attention", attention(&Case { mask: Some(&[1, 2, 3, 5]), ..case }).0);
+    }
+
+    #[test]
+    fn returned_scores_stay() {
+        let (mut b, scores) = attention(&HEADS);
+        b.output(scores);
+        check_untouched("attention", b);
+    }
+}

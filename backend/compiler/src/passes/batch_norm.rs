@@ -108,3 +108,108 @@ fn stage(edit: &mut GraphEdit<'_, '_>, producer: OpId, affine: &AffineT) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::Activation;
+
+    use crate::graph::ValueId;
+    use crate::testing::{Build, check, check_untouched};
+
+    /// A scale and a shift of `n` channels along `dim`.
+    fn affine(b: &mut Build, src: ValueId, dim: usize, n: usize) -> ValueId {
+        let (scale, shift) = (b.constant("scale", &[n]), b.constant("shift", &[n]));
+        b.affine("norm", src, dim, scale, shift)
+    }
+
+    #[test]
+    fn is_folded_into_a_convolution() {
+        let mut b = Build::new();
+        let (x, w, bias) =
+            (b.input("x", &[1, 4, 4, 4]), b.constant("w", &[6, 2, 3, 3]), b.constant("b", &[6]));
+        let y = b.grouped("y", x, w, bias, 2);
+        let y = affine(&mut b, y, 1, 6);
+        b.output(y);
+        check(
+            "batch_norm",
+            b,
+            "norm[1, 6, 4, 4] = Conv(x; weight y.weight, kernel [3, 3], padding [1, 1, 1, 1], groups 2, bias y.bias)
+             return norm",
+        );
+    }
+
+    #[test]
+    fn is_folded_into_a_depthwise_convolution_and_a_linear_layer() {
+        let mut b = Build::new();
+        let (x, w) = (b.input("x", &[1, 4, 4, 4]), b.constant("w", &[4, 1, 3, 3]));
+        let y = b.depthwise("y", x, w, -1);
+        let y = affine(&mut b, y, 1, 4);
+        b.output(y);
+        let (x, w) = (b.input("z", &[2, 3]), b.constant("w", &[5, 3]));
+        let y = b.linear("l", x, w, -1);
+        let y = affine(&mut b, y, 1, 5);
+        b.output(y);
+        check(
+            "batch_norm",
+            b,
+            "norm[1, 4, 4, 4] = Depthwise(x; weight y.weight, kernel [3, 3], padding [1, 1, 1, 1], bias y.bias)
+             norm[2, 5] = Linear(z; weight l.weight, bias l.bias)
+             return norm, norm",
+        );
+    }
+
+    #[test]
+    fn is_a_stage_behind_an_activation() {
+        let mut b = Build::new();
+        let (x, w) = (b.input("x", &[1, 3, 4, 4]), b.constant("w", &[4, 3, 1, 1]));
+        let y = b.conv("y", x, w, -1);
+        let y = b.act("r", y, Activation::Relu);
+        let y = affine(&mut b, y, 1, 4);
+        let y = b.act("s", y, Activation::Silu);
+        b.output(y);
+        check(
+            "activation batch_norm activation",
+            b,
+            "s[1, 4, 4, 4] = Conv(x; weight w, kernel [1, 1], act Relu, scale y.scale, shift y.shift, act2 Silu)
+             return s",
+        );
+    }
+
+    #[test]
+    fn is_a_stage_of_a_transposed_convolution() {
+        let mut b = Build::new();
+        let (x, w, bias) =
+            (b.input("x", &[1, 2, 3, 3]), b.constant("w", &[2, 4, 3, 3]), b.constant("b", &[4]));
+        let y = b.conv_transpose("y", x, w, bias);
+        let y = affine(&mut b, y, 1, 4);
+        b.output(y);
+        check(
+            "batch_norm",
+            b,
+            "norm[1, 4, 6, 6] = ConvTranspose(x; weight w, kernel [3, 3], stride [2, 2], padding [1, 1, 1, 1], \
+             output_padding [1, 1], bias b, scale y.scale, shift y.shift)
+             return norm",
+        );
+    }
+
+    #[test]
+    fn along_another_dimension_stays() {
+        let mut b = Build::new();
+        let (x, w) = (b.input("x", &[1, 4, 4, 4]), b.constant("w", &[4, 4, 1, 1]));
+        let y = b.conv("y", x, w, -1);
+        let y = affine(&mut b, y, 2, 4);
+        b.output(y);
+        check_untouched("batch_norm", b);
+    }
+
+    #[test]
+    fn of_a_result_read_elsewhere_stays() {
+        let mut b = Build::new();
+        let (x, w) = (b.input("x", &[1, 4, 4, 4]), b.constant("w", &[4, 4, 1, 1]));
+        let y = b.conv("y", x, w, -1);
+        let norm = affine(&mut b, y, 1, 4);
+        let sum = b.add("sum", y, norm);
+        b.output(sum);
+        check_untouched("batch_norm", b);
+    }
+}

@@ -49,3 +49,84 @@ fn movable(edit: &GraphEdit<'_, '_>, view: OpId) -> Option<(OpId, Vec<usize>, Op
     *shape.last_mut()? = *edit.shape(linear.src).last()?;
     Some((id, shape, kind))
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::Activation;
+
+    use crate::graph::ValueId;
+    use crate::testing::{Build, check, check_untouched};
+
+    /// A linear layer from 3 to 5 columns of `[2, 4, 3]`.
+    fn layer() -> (Build, ValueId) {
+        let mut b = Build::new();
+        let (x, w) = (b.input("x", &[2, 4, 3]), b.constant("w", &[5, 3]));
+        let y = b.linear("y", x, w, -1);
+        (b, y)
+    }
+
+    #[test]
+    fn reshape_of_rows_moves_in_front() {
+        let (mut b, y) = layer();
+        let r = b.reshape("r", y, &[8, 5]);
+        b.output(r);
+        check(
+            "hoist",
+            b,
+            "y.src[8, 3] = Reshape(x)
+             r[8, 5] = Linear(y.src; weight w)
+             return r",
+        );
+    }
+
+    #[test]
+    fn permutation_of_rows_moves_in_front() {
+        let (mut b, y) = layer();
+        let r = b.permute("r", y, &[1, 0, 2]);
+        b.output(r);
+        check(
+            "hoist",
+            b,
+            "y.src[4, 2, 3] = Permute(x; [1, 0, 2])
+             r[4, 2, 5] = Linear(y.src; weight w)
+             return r",
+        );
+    }
+
+    #[test]
+    fn views_of_columns_stay() {
+        let (mut b, y) = layer();
+        let r = b.reshape("r", y, &[2, 20]);
+        b.output(r);
+        check_untouched("hoist", b);
+        let (mut b, y) = layer();
+        let r = b.permute("r", y, &[0, 2, 1]);
+        b.output(r);
+        check_untouched("hoist", b);
+    }
+
+    #[test]
+    fn view_of_a_result_read_elsewhere_stays() {
+        let (mut b, y) = layer();
+        let (r, s) = (b.reshape("r", y, &[8, 5]), b.act("s", y, Activation::Relu));
+        b.output(r);
+        b.output(s);
+        check_untouched("hoist", b);
+    }
+
+    #[test]
+    fn view_behind_a_residual_stays() {
+        let (mut b, y) = layer();
+        let z = b.input("z", &[2, 4, 5]);
+        let sum = b.add("sum", y, z);
+        let r = b.reshape("r", sum, &[8, 5]);
+        b.output(r);
+        check(
+            "residual hoist",
+            b,
+            "sum[2, 4, 5] = Linear(x; weight w, residual z)
+             r[8, 5] = Reshape(sum)
+             return r",
+        );
+    }
+}

@@ -30,3 +30,48 @@ fn unchanged(edit: &GraphEdit<'_, '_>, op: &Op) -> Option<ValueId> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::{Activation, UnaryKind};
+
+    use crate::testing::{Build, check, check_untouched};
+
+    #[test]
+    fn copies_and_views_that_change_nothing_go() {
+        let mut b = Build::new();
+        let x = b.input("x", &[2, 3]);
+        let y = b.unary("copy", x, UnaryKind::Identity, 0.0);
+        let y = b.reshape("reshape", y, &[2, 3]);
+        let y = b.permute("permute", y, &[0, 1]);
+        let y = b.slice("slice", y, 1, [0, 3, 1]);
+        let y = b.expand("expand", y, &[2, 3]);
+        let y = b.concat("concat", &[y], 0);
+        let y = b.act("y", y, Activation::Relu);
+        b.output(y);
+        check("identity", b, "y[2, 3] = Unary(x; Relu)\nreturn y");
+    }
+
+    #[test]
+    fn copy_of_an_input_is_the_input() {
+        let mut b = Build::new();
+        let x = b.input("x", &[2, 3]);
+        let y = b.unary("copy", x, UnaryKind::Identity, 0.0);
+        b.output(y);
+        b.output(y);
+        check("identity", b, "return x, x");
+    }
+
+    #[test]
+    fn what_moves_or_repeats_elements_stays() {
+        let mut b = Build::new();
+        let x = b.input("x", &[3, 3]);
+        let p = b.permute("p", x, &[1, 0]);
+        let s = b.slice("s", p, 0, [1, 1, 1]);
+        let e = b.expand("e", s, &[3, 3]);
+        let c = b.concat("c", &[e, x], 0);
+        let r = b.reshape("r", c, &[3, 6]);
+        b.output(r);
+        check_untouched("identity", b);
+    }
+}

@@ -35,3 +35,35 @@ fn transposed(matrix: &[f32], k: usize, n: usize, scale: f32) -> Vec<f32> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Build, check, check_untouched};
+
+    #[test]
+    fn product_with_a_constant_matrix() {
+        let mut b = Build::new();
+        let (x, m) = (b.input("x", &[2, 3, 4]), b.constant("m", &[1, 4, 5]));
+        let y = b.matmul("y", x, m, 0.5);
+        b.output(y);
+        check("linear", b, "y[2, 3, 5] = Linear(x; weight y.weight)\nreturn y");
+    }
+
+    #[test]
+    fn product_with_several_matrices_stays() {
+        let mut b = Build::new();
+        let (x, m) = (b.input("x", &[2, 3, 4]), b.constant("m", &[2, 4, 5]));
+        let y = b.matmul("y", x, m, 1.0);
+        b.output(y);
+        check_untouched("linear", b);
+    }
+
+    #[test]
+    fn product_of_a_constant_with_a_value_stays() {
+        let mut b = Build::new();
+        let (m, x) = (b.constant("m", &[3, 4]), b.input("x", &[4, 5]));
+        let y = b.matmul("y", m, x, 1.0);
+        b.output(y);
+        check_untouched("linear", b);
+    }
+}

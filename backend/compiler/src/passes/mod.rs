@@ -16,7 +16,7 @@ mod views;
 
 use crate::Options;
 use crate::error::{LowerError, Reason, Stage};
-use crate::graph::{Graph, GraphEdit, verify};
+use crate::graph::{Graph, GraphEdit, text, verify};
 
 /// A rewrite: changes the graph through the edit, or leaves it alone.
 struct Pass {
@@ -63,6 +63,13 @@ pub(crate) fn run(graph: &mut Graph<'_>, options: &Options) -> Result<(), LowerE
     Ok(())
 }
 
+/// Runs one pass once; gives the number of its changes.
+#[cfg(test)]
+pub(crate) fn run_one(graph: &mut Graph<'_>, name: &str) -> Result<usize, LowerError> {
+    let named = PASSES.iter().find(|pass| pass.name == name);
+    named.map_or(Err(LowerError::Options(format!("no pass is named {name:?}"))), |pass| run_pass(graph, pass))
+}
+
 fn run_pass(graph: &mut Graph<'_>, pass: &Pass) -> Result<usize, LowerError> {
     let stage = Stage::Pass(pass.name);
     let mut edit = GraphEdit::new(graph);
@@ -70,6 +77,7 @@ fn run_pass(graph: &mut Graph<'_>, pass: &Pass) -> Result<usize, LowerError> {
     let changes = edit.changes();
     if changes > 0 {
         verify(graph, stage)?;
+        log::trace!("{stage}: {changes} changes\n{}", text(graph));
     }
     Ok(changes)
 }

@@ -35,3 +35,35 @@ pub(super) fn run(edit: &mut GraphEdit<'_, '_>) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Build, check, check_untouched};
+
+    /// A linear layer on `[1, 4, 5, 3]`, a permutation of an image.
+    fn layer(shape: &[usize], order: &[usize]) -> Build {
+        let mut b = Build::new();
+        let (x, w, bias) = (b.input("x", shape), b.constant("w", &[6, 3]), b.constant("b", &[6]));
+        let y = b.permute("last", x, order);
+        let y = b.linear("y", y, w, bias);
+        b.output(y);
+        b
+    }
+
+    #[test]
+    fn layer_on_channels_is_a_convolution() {
+        check(
+            "pointwise",
+            layer(&[1, 3, 4, 5], &[0, 2, 3, 1]),
+            "last[1, 4, 5, 3] = Permute(x; [0, 2, 3, 1])
+             y.image[1, 6, 4, 5] = Conv(x; weight w, kernel [1, 1], bias b)
+             y[1, 4, 5, 6] = Permute(y.image; [0, 2, 3, 1])
+             return y",
+        );
+    }
+
+    #[test]
+    fn layer_on_columns_stays() {
+        check_untouched("pointwise", layer(&[1, 5, 4, 3], &[0, 2, 1, 3]));
+    }
+}

@@ -52,3 +52,109 @@ fn candidate(edit: &GraphEdit<'_, '_>, add: OpId, place: &[usize]) -> Option<(Op
     let both = [open(binary.a, binary.b), open(binary.b, binary.a)];
     both.into_iter().flatten().max_by_key(|&(id, _)| place.get(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::{Activation, BinaryKind};
+
+    use crate::graph::ValueId;
+    use crate::testing::{Build, check, check_untouched};
+
+    /// A 1×1 convolution of `src` to 2 channels.
+    fn conv(b: &mut Build, name: &str, src: ValueId) -> ValueId {
+        let w = b.constant("w", &[2, 2, 1, 1]);
+        b.conv(name, src, w, -1)
+    }
+
+    fn start() -> (Build, ValueId, ValueId) {
+        let mut b = Build::new();
+        let x = b.input("x", &[1, 2, 3, 3]);
+        let y = conv(&mut b, "y", x);
+        (b, x, y)
+    }
+
+    #[test]
+    fn sum_with_a_product_on_either_side() {
+        for swapped in [false, true] {
+            let (mut b, x, y) = start();
+            let sum = if swapped { b.add("sum", x, y) } else { b.add("sum", y, x) };
+            b.output(sum);
+            check(
+                "residual",
+                b,
+                "sum[1, 2, 3, 3] = Conv(x; weight w, kernel [1, 1], residual x)
+                 return sum",
+            );
+        }
+    }
+
+    #[test]
+    fn of_two_products_the_later_takes_the_sum() {
+        let (mut b, x, y) = start();
+        let z = b.act("z", x, Activation::Relu);
+        let z = conv(&mut b, "zc", z);
+        let sum = b.add("sum", y, z);
+        b.output(sum);
+        check(
+            "residual",
+            b,
+            "y[1, 2, 3, 3] = Conv(x; weight w, kernel [1, 1])
+             z[1, 2, 3, 3] = Unary(x; Relu)
+             sum[1, 2, 3, 3] = Conv(z; weight w, kernel [1, 1], residual y)
+             return sum",
+        );
+    }
+
+    #[test]
+    fn product_waits_for_a_residual_computed_later() {
+        let (mut b, x, y) = start();
+        let z = b.act("z", x, Activation::Silu);
+        let sum = b.add("sum", y, z);
+        b.output(sum);
+        check(
+            "residual",
+            b,
+            "z[1, 2, 3, 3] = Unary(x; Silu)
+             sum[1, 2, 3, 3] = Conv(x; weight w, kernel [1, 1], residual z)
+             return sum",
+        );
+    }
+
+    #[test]
+    fn sum_with_itself_stays() {
+        let (mut b, _, y) = start();
+        let sum = b.add("sum", y, y);
+        b.output(sum);
+        check_untouched("residual", b);
+    }
+
+    #[test]
+    fn broadcast_sum_stays() {
+        let (mut b, _, y) = start();
+        let z = b.input("z", &[1, 2, 1, 1]);
+        let sum = b.add("sum", y, z);
+        b.output(sum);
+        check_untouched("residual", b);
+    }
+
+    #[test]
+    fn difference_and_weighted_sum_stay() {
+        let (mut b, x, y) = start();
+        let sum = b.binary("difference", BinaryKind::Sub, y, x);
+        b.output(sum);
+        check_untouched("residual", b);
+        let (mut b, x, y) = start();
+        let sum = b.binary_alpha("sum", BinaryKind::Add, y, x, 2.0);
+        b.output(sum);
+        check_untouched("residual", b);
+    }
+
+    #[test]
+    fn product_read_elsewhere_stays() {
+        let (mut b, x, y) = start();
+        let sum = b.add("sum", x, y);
+        b.output(sum);
+        b.output(y);
+        check_untouched("residual", b);
+    }
+}

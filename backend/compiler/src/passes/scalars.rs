@@ -91,3 +91,70 @@ fn meaning(binary: &BinaryT, on_right: bool) -> Option<Meaning> {
     };
     Some(Meaning { multiplies, inverts, factor })
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::BinaryKind;
+
+    use crate::testing::{Build, check, check_untouched};
+
+    /// One op of `[1, 3, 4, 5]` and a constant.
+    fn arithmetic(kind: BinaryKind, constant: &[usize], on_right: bool, alpha: f64) -> Build {
+        let mut b = Build::new();
+        let x = b.input("x", &[1, 3, 4, 5]);
+        let c = b.numbers("c", constant, (0..constant.iter().product()).map(|i| 2.0 + i as f32).collect());
+        let (left, right) = if on_right { (x, c) } else { (c, x) };
+        let y = b.binary_alpha("y", kind, left, right, alpha);
+        b.output(y);
+        b
+    }
+
+    #[test]
+    fn with_one_number() {
+        use BinaryKind as B;
+        for (kind, shape, on_right, alpha, expected) in [
+            (B::Add, &[][..], true, 1.0, "AddScalar, 2"),
+            (B::Add, &[1, 1], false, 1.0, "AddScalar, 2"),
+            (B::Add, &[], true, 3.0, "AddScalar, 6"),
+            (B::Sub, &[1], true, 0.5, "AddScalar, -1"),
+            (B::Mul, &[], false, 1.0, "MulScalar, 2"),
+            (B::Div, &[], true, 1.0, "MulScalar, 0.5"),
+        ] {
+            let text = format!("y[1, 3, 4, 5] = Unary(x; {expected})\nreturn y");
+            check("scalars", arithmetic(kind, shape, on_right, alpha), &text);
+        }
+    }
+
+    #[test]
+    fn with_a_number_per_channel() {
+        use BinaryKind as B;
+        for (kind, shape, expected) in [
+            (B::Mul, &[1, 3, 1, 1][..], "dim 1, scale y.scale"),
+            (B::Div, &[3, 1, 1], "dim 1, scale y.scale"),
+            (B::Add, &[4, 1], "dim 2, shift y.shift"),
+            (B::Sub, &[5], "dim 3, shift y.shift"),
+        ] {
+            let text = format!("y[1, 3, 4, 5] = Affine(x; {expected})\nreturn y");
+            check("scalars", arithmetic(kind, shape, true, 1.0), &text);
+        }
+    }
+
+    #[test]
+    fn constants_of_several_dimensions_stay() {
+        check_untouched("scalars", arithmetic(BinaryKind::Add, &[4, 5], true, 1.0));
+    }
+
+    #[test]
+    fn what_is_not_linear_stays() {
+        check_untouched("scalars", arithmetic(BinaryKind::Div, &[3, 1, 1], false, 1.0));
+        check_untouched("scalars", arithmetic(BinaryKind::Sub, &[], false, 1.0));
+        check_untouched("scalars", arithmetic(BinaryKind::Add, &[], false, 2.0));
+        check_untouched("scalars", arithmetic(BinaryKind::Max, &[], true, 1.0));
+    }
+
+    #[test]
+    fn constants_that_widen_the_result_stay() {
+        check_untouched("scalars", arithmetic(BinaryKind::Add, &[1, 1, 1, 1, 1], true, 1.0));
+        check_untouched("scalars", arithmetic(BinaryKind::Add, &[2, 1, 1, 1], true, 1.0));
+    }
+}

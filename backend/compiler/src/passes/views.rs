@@ -76,3 +76,83 @@ fn broadcasting(edit: &GraphEdit<'_, '_>, op: &Op) -> Option<OpKindT> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::{Activation, BinaryKind};
+
+    use crate::testing::{Build, check, check_untouched};
+
+    #[test]
+    fn chains_start_at_their_first_source() {
+        let mut b = Build::new();
+        let x = b.input("x", &[2, 3, 4]);
+        let r = b.reshape("r1", x, &[24]);
+        let r = b.reshape("r2", r, &[4, 6]);
+        let p = b.permute("p1", x, &[1, 2, 0]);
+        let p = b.permute("p2", p, &[1, 0, 2]);
+        let s = b.slice("s1", x, 2, [1, 2, 2]);
+        let s = b.slice("s2", s, 2, [1, 1, 1]);
+        [r, p, s].into_iter().for_each(|y| b.output(y));
+        check(
+            "views",
+            b,
+            "r1[24] = Reshape(x)
+             r2[4, 6] = Reshape(x)
+             p1[3, 4, 2] = Permute(x; [1, 2, 0])
+             p2[4, 3, 2] = Permute(x; [2, 1, 0])
+             s1[2, 3, 2] = Slice(x; dim 2, start 1, step 2)
+             s2[2, 3, 1] = Slice(x; dim 2, start 3, step 2)
+             return r2, p2, s2",
+        );
+    }
+
+    #[test]
+    fn permutation_of_ones_is_a_reshape() {
+        let mut b = Build::new();
+        let x = b.input("x", &[2, 1, 3]);
+        let y = b.permute("y", x, &[0, 2, 1]);
+        b.output(y);
+        check("views", b, "y[2, 3, 1] = Reshape(x)\nreturn y");
+    }
+
+    #[test]
+    fn arithmetic_broadcasts_in_place_of_an_expansion() {
+        let mut b = Build::new();
+        let (x, y) = (b.input("x", &[2, 3]), b.input("y", &[1, 3]));
+        let e = b.expand("e", y, &[2, 3]);
+        let sum = b.add("sum", e, x);
+        b.output(sum);
+        check(
+            "views",
+            b,
+            "e[2, 3] = Expand(y)
+             sum[2, 3] = Binary(y, x; Add)
+             return sum",
+        );
+    }
+
+    #[test]
+    fn expansion_that_makes_the_result_wide_stays() {
+        let mut b = Build::new();
+        let (x, y) = (b.input("x", &[1, 3]), b.input("y", &[1, 3]));
+        let e = b.expand("e", y, &[2, 3]);
+        let sum = b.binary("product", BinaryKind::Mul, e, x);
+        b.output(sum);
+        check_untouched("views", b);
+    }
+
+    #[test]
+    fn different_views_stay() {
+        let mut b = Build::new();
+        let x = b.input("x", &[2, 3, 4]);
+        let y = b.permute("p", x, &[1, 0, 2]);
+        let y = b.slice("s", y, 0, [1, 2, 1]);
+        let y = b.slice("t", y, 1, [1, 1, 1]);
+        let y = b.reshape("r", y, &[4, 2]);
+        let y = b.act("a", y, Activation::Relu);
+        let y = b.reshape("u", y, &[8]);
+        b.output(y);
+        check_untouched("views", b);
+    }
+}
