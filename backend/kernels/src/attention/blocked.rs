@@ -248,7 +248,6 @@ impl Product {
             shuffle: 1,
             columns: self.columns,
             weight: self.weight,
-            weight_step: 0,
             alpha,
             epilogue: Epilogue { residual: residual.map(|_| shape), ..Epilogue::default() },
             operands: EpilogueArgs {

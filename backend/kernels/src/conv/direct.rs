@@ -12,8 +12,7 @@ use crate::simd::{Avx2, Avx512, entries};
 
 /// Segments with pointers, in the product's form.
 pub(super) fn segments(p: &Problem, args: &Args<'_>) -> [Segment; MAX_SEGMENTS] {
-    let empty = Segment { ptr: std::ptr::null(), channels: 0, strides: [0; 4] };
-    let mut segments = [empty; MAX_SEGMENTS];
+    let mut segments = [Segment::NONE; MAX_SEGMENTS];
     for ((to, shape), src) in segments.iter_mut().zip(&p.src).zip(&args.src) {
         let s = shape.strides();
         *to = Segment { ptr: src.ptr(), channels: shape.size(1), strides: [s[0], s[1], s[2], s[3]] };
@@ -35,7 +34,6 @@ pub(super) fn geometry<'a>(p: &Problem, args: &Args<'a>, segments: &'a [Segment]
         shuffle: p.shuffle,
         columns: p.column_groups().1,
         weight: args.weight.ptr(),
-        weight_step: 0,
         alpha: 1.0,
         epilogue: p.epilogue,
         operands: args.epilogue,

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use tandem_base::mem::ALIGN;
-use tandem_base::{Isa, SpanMut, Strided};
+use tandem_base::{Isa, Span, SpanMut, Strided};
 
 use super::{Args, Gemm, Problem, Rhs};
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::panels;
-use crate::product::{Geometry, Matrix, Panels, Segment, Split, Tile, pack, part, run_tiles};
+use crate::product::{Geometry, Matrix, Segment, Split, Tile, pack, part, run_tiles};
 use crate::simd::{Avx2, Avx512, entries};
 
 /// Rows of lhs one packing tile copies.
@@ -85,7 +85,7 @@ unsafe fn run<V: Tile>(
         }
         return;
     }
-    let [batch, m, n, k] = p.sizes();
+    let [batch, m, _, k] = p.sizes();
     let [panel_bytes, _] = packed.bytes(p);
     let l = p.lhs.strides();
     let (lhs, strides) = if packed.lhs {
@@ -93,12 +93,40 @@ unsafe fn run<V: Tile>(
     } else {
         (args.lhs.ptr(), [l[0], 1, l[1], 0])
     };
-    let segments = [Segment { ptr: lhs, channels: k, strides }];
     let separate = packed.rhs_batches > 1;
-    let image = |s: &Strided| Strided::new(&[batch, n, m, 1], &[s.stride(0), s.stride(2), s.stride(1), 0]);
+    let split = split::<V>(p);
+    for tile in tiles {
+        // Batches with a right-hand side of their own are problems of their own.
+        let (b, tile) = if separate { (tile / split.tiles(), tile % split.tiles()) } else { (0, tile) };
+        let segments = [Segment { ptr: lhs.wrapping_add(b * strides[0]), channels: k, strides }];
+        let here = if separate { [1, m] } else { [batch, m] };
+        let g = geometry(p, args, here, b, &segments);
+        let packed_rhs = shared.ptr().cast::<f32>().cast_const().wrapping_add(b * packed.rhs);
+        let weight = if packed.rhs_batches > 0 { packed_rhs } else { args.rhs.ptr() };
+        // SAFETY: `Gemm::check` passed, k is contiguous, and the entry point has the instructions.
+        unsafe { run_tiles::<V>(&Geometry { weight, ..g }, &split.tile(tile)) }
+    }
+}
+
+/// The product of `batch` x `m` rows from batch `b` on as a 1x1 convolution of images one column wide.
+fn geometry<'a>(
+    p: &Problem,
+    args: &Args<'a>,
+    [batch, m]: [usize; 2],
+    b: usize,
+    segments: &'a [Segment],
+) -> Geometry<'a> {
+    let [_, _, n, _] = p.sizes();
     let d = p.dst.strides();
-    let g = Geometry {
-        segments: &segments,
+    let image = |s: &Strided| Strided::new(&[batch, n, m, 1], &[s.stride(0), s.stride(2), s.stride(1), 0]);
+    let residual = p.epilogue.residual.as_ref();
+    let skip = b * residual.map_or(0, |r| r.stride(0));
+    let operands = EpilogueArgs {
+        residual: args.epilogue.residual.skip(skip).unwrap_or(Span::empty()),
+        ..args.epilogue
+    };
+    Geometry {
+        segments,
         in_size: [m, 1],
         out: [batch, m, 1],
         kernel: [1, 1],
@@ -108,21 +136,12 @@ unsafe fn run<V: Tile>(
         groups: 1,
         shuffle: 1,
         columns: n,
-        weight: if packed.rhs_batches > 0 { shared.ptr().cast::<f32>() } else { args.rhs.ptr() },
-        weight_step: if separate { packed.rhs } else { 0 },
+        weight: args.rhs.ptr(),
         alpha: p.alpha,
-        epilogue: Epilogue { residual: p.epilogue.residual.as_ref().map(image), ..p.epilogue },
-        operands: args.epilogue,
-        dst: args.dst.ptr(),
+        epilogue: Epilogue { residual: residual.map(image), ..p.epilogue },
+        operands,
+        dst: args.dst.ptr().wrapping_add(b * d[0]),
         dst_strides: [d[0], d[2], d[1], 0],
-    };
-    let split = split::<V>(p);
-    for tile in tiles {
-        let (batch, tile) = if separate { (tile / split.tiles(), tile % split.tiles()) } else { (0, tile) };
-        let Panels { positions, panels } = split.tile(tile);
-        let positions = batch * m + positions.start..batch * m + positions.end;
-        // SAFETY: `Gemm::check` passed, k is contiguous, and the entry point has the instructions.
-        unsafe { run_tiles::<V>(&g, &Panels { positions, panels }) }
     }
 }
 

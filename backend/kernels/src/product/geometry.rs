@@ -1,5 +1,8 @@
 //! The one description convolution and GEMM are computed from.
 
+use tandem_base::Strided;
+
+use crate::conv::MAX_SEGMENTS;
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::panels;
 
@@ -14,7 +17,13 @@ pub(crate) struct Segment {
     pub strides: [usize; 4],
 }
 
+impl Segment {
+    /// No channels.
+    pub const NONE: Self = Self { ptr: std::ptr::null(), channels: 0, strides: [0; 4] };
+}
+
 /// A convolution with pointers.
+#[derive(Clone, Copy)]
 pub(crate) struct Geometry<'a> {
     /// Sources, one after the other along channels.
     pub segments: &'a [Segment],
@@ -38,8 +47,6 @@ pub(crate) struct Geometry<'a> {
     pub columns: usize,
     /// Panels of all groups or parities.
     pub weight: *const f32,
-    /// Elements from one batch's panels to the next; 0 = the same for all.
-    pub weight_step: usize,
     /// Factor on the product.
     pub alpha: f32,
     /// Stages.
@@ -52,7 +59,7 @@ pub(crate) struct Geometry<'a> {
     pub dst_strides: [usize; 4],
 }
 
-impl Geometry<'_> {
+impl<'a> Geometry<'a> {
     /// Output positions, all batches.
     pub fn positions(&self) -> usize {
         self.out.iter().product()
@@ -73,5 +80,53 @@ impl Geometry<'_> {
     pub fn position(&self, index: usize) -> [usize; 3] {
         let [_, height, width] = self.out;
         [index / width / height, index / width % height, index % width]
+    }
+
+    /// Strides of the residual's batch, channel, y and x; zeros without one.
+    #[inline(always)]
+    pub fn residual_strides(&self) -> [usize; 4] {
+        match &self.epilogue.residual {
+            Some(r) => [r.stride(0), r.stride(1), r.stride(2), r.stride(3)],
+            None => [0; 4],
+        }
+    }
+
+    /// The same with all positions in one image row, where each reads a single pixel and all lie evenly: rows of a
+    /// tile then never wrap. `segments` is room for the segments as they then are.
+    pub fn flattened<'b>(&self, segments: &'b mut [Segment; MAX_SEGMENTS]) -> Option<Geometry<'b>>
+    where
+        'a: 'b,
+    {
+        let single = self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0];
+        if !single
+            || self.shuffle > 1
+            || (self.out[0] == 1 && self.out[1] == 1)
+            || self.in_size != self.out[1..]
+        {
+            return None;
+        }
+        let n = self.positions();
+        let even = |strides: &[usize; 4]| {
+            let shape = Strided::new(&self.out, &[strides[0], strides[2], strides[3]]);
+            shape.reshaped(&[n]).map(|line| line.stride(0))
+        };
+        for (to, from) in segments.iter_mut().zip(self.segments) {
+            *to = Segment { strides: [0, from.strides[1], 0, even(&from.strides)?], ..*from };
+        }
+        let residual = match self.epilogue.residual {
+            Some(r) => {
+                let strides = [0, r.stride(1), 0, even(&self.residual_strides())?];
+                Some(Strided::new(&[1, r.size(1), 1, n], &strides))
+            }
+            None => None,
+        };
+        Some(Geometry {
+            segments: &segments[..self.segments.len()],
+            in_size: [1, n],
+            out: [1, 1, n],
+            epilogue: Epilogue { residual, ..self.epilogue },
+            dst_strides: [0, self.dst_strides[1], 0, even(&self.dst_strides)?],
+            ..*self
+        })
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use tile::{Panels, run_tiles};
 
 use crate::simd::Simd;
 use store::Place;
-use tile::Block;
+use tile::{Block, Strip};
 
 /// The register tile of a vector: its sizes, and its code compiled once for every family that uses it.
 pub(crate) trait Tile: Simd {
@@ -32,11 +32,11 @@ pub(crate) trait Tile: Simd {
     /// Columns of a tile.
     const COLUMNS: usize = Self::VECTORS * Self::LANES;
 
-    /// Computes and stores a tile of `rows` positions from `at` on.
+    /// Computes and stores the tiles of a strip.
     ///
     /// # Safety
     /// As [`run_tiles`].
-    unsafe fn tile(g: &Geometry<'_>, block: &Block, at: usize, rows: usize);
+    unsafe fn tiles(g: &Geometry<'_>, strip: &Strip);
 
     /// Applies any epilogue to sums in memory and stores them.
     ///
@@ -52,14 +52,14 @@ macro_rules! tile {
             const ROWS: usize = $rows;
             const VECTORS: usize = $vectors;
 
-            unsafe fn tile(g: &Geometry<'_>, block: &Block, at: usize, rows: usize) {
+            unsafe fn tiles(g: &Geometry<'_>, strip: &Strip) {
                 #[target_feature(enable = $features)]
-                unsafe fn compiled(g: &Geometry<'_>, block: &Block, at: usize, rows: usize) {
+                unsafe fn compiled(g: &Geometry<'_>, strip: &Strip) {
                     // SAFETY: the caller's; these are the vector's features.
-                    unsafe { tile::dispatch::<$vector>(g, block, at, rows) }
+                    unsafe { tile::dispatch::<$vector>(g, strip) }
                 }
                 // SAFETY: the caller's.
-                unsafe { compiled(g, block, at, rows) }
+                unsafe { compiled(g, strip) }
             }
 
             unsafe fn finish(

@@ -14,11 +14,22 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Of batch n, y and x of the destination (shuffled, if it is).
+    /// Of batch n, y and x of a destination (shuffled, if it is) and a residual with strides `s` and `r`.
     #[inline(always)]
-    pub fn new(g: &Geometry<'_>, [n, y, x]: [usize; 3]) -> Self {
-        let at = |s: &[usize]| n * s[0] + y * s[2] + x * s[3];
-        Self { dst: at(&g.dst_strides), residual: g.epilogue.residual.map_or(0, |r| at(r.strides())) }
+    pub fn new(s: &[usize; 4], r: &[usize; 4], [n, y, x]: [usize; 3]) -> Self {
+        Self { dst: n * s[0] + y * s[2] + x * s[3], residual: n * r[0] + y * r[2] + x * r[3] }
+    }
+
+    /// A place so many elements further on.
+    #[inline(always)]
+    pub fn further(&self, dst: usize, residual: usize) -> Self {
+        Self { dst: self.dst + dst, residual: self.residual + residual }
+    }
+
+    /// The destination's.
+    #[inline(always)]
+    pub fn dst(&self) -> usize {
+        self.dst
     }
 }
 
@@ -32,6 +43,30 @@ fn bounds(act: Act) -> Option<[f32; 2]> {
     }
 }
 
+/// An epilogue of a bias and a clamp at most, on whole vectors of neighbours.
+pub(super) struct Plain {
+    /// The block's bias.
+    pub bias: Option<*const f32>,
+    pub lo: f32,
+    pub hi: f32,
+    /// Of the block's first channel.
+    pub dst: *mut f32,
+}
+
+/// The block's epilogue, if it is that simple; `width` columns are wanted.
+#[inline(always)]
+pub(super) fn plain(g: &Geometry<'_>, block: &Block, width: usize) -> Option<Plain> {
+    let (channel, left, column) = columns(g, block);
+    let e = &g.epilogue;
+    let only = !e.scale_shift && e.residual.is_none() && e.act2 == Act::None && g.alpha == 1.0;
+    if !only || left < width || g.dst_strides[1] != 1 {
+        return None;
+    }
+    let [lo, hi] = bounds(e.act)?;
+    let bias = if e.bias { Some(g.operands.bias.ptr().wrapping_add(column)) } else { None };
+    Some(Plain { bias, lo, hi, dst: g.dst.wrapping_add(channel) })
+}
+
 /// Applies the epilogue and stores a tile.
 ///
 /// # Safety
@@ -41,17 +76,12 @@ pub(super) unsafe fn store<V: Tile, const ROWS: usize, const VECTORS: usize>(
     g: &Geometry<'_>,
     block: &Block,
     places: &[Place; ROWS],
-    sums: &mut [[V; VECTORS]; ROWS],
+    sums: &[[V; VECTORS]; ROWS],
 ) {
     let e = &g.epilogue;
-    let simple = e.residual.is_none_or(|r| r.stride(1) == 1) && g.dst_strides[1] == 1;
+    let simple = (e.residual.is_none() || g.residual_strides()[1] == 1) && g.dst_strides[1] == 1;
     // SAFETY: the caller's.
     unsafe {
-        if g.alpha != 1.0 {
-            for sum in sums.iter_mut().flatten() {
-                *sum = *sum * V::splat(g.alpha);
-            }
-        }
         match (bounds(e.act), bounds(e.act2)) {
             (Some(first), Some(second)) if simple => in_registers(g, block, places, sums, [first, second]),
             _ => through_memory(g, block, places, sums),
@@ -80,20 +110,28 @@ unsafe fn in_registers<V: Tile, const ROWS: usize, const VECTORS: usize>(
     let e = &g.epilogue;
     // SAFETY: the caller's; column operands are padded to the panels' width.
     unsafe {
-        let [[lo, hi], [lo2, hi2]] = clamps.map(|c| c.map(|x| V::splat(x)));
+        let [[lo, hi], [lo2, hi2]] = clamps;
+        let alpha = V::splat(g.alpha);
+        let (lo, hi, lo2, hi2) = (V::splat(lo), V::splat(hi), V::splat(lo2), V::splat(hi2));
+        let [first, second] = [e.act != Act::None, e.act2 != Act::None];
         for v in 0..VECTORS {
             let n = left.saturating_sub(v * V::LANES).min(V::LANES);
             if n == 0 {
                 break;
             }
-            let at = |p: *const f32| V::load(p.add(column + v * V::LANES));
-            let bias = if e.bias { at(g.operands.bias.ptr()) } else { V::splat(0.0) };
-            let [scale, shift] = match e.scale_shift {
-                true => [at(g.operands.scale.ptr()), at(g.operands.shift.ptr())],
-                false => [V::splat(1.0), V::splat(0.0)],
-            };
+            let (mut bias, mut scale, mut shift) = (V::splat(0.0), V::splat(1.0), V::splat(0.0));
+            if e.bias {
+                bias = V::load(g.operands.bias.ptr().add(column + v * V::LANES));
+            }
+            if e.scale_shift {
+                scale = V::load(g.operands.scale.ptr().add(column + v * V::LANES));
+                shift = V::load(g.operands.shift.ptr().add(column + v * V::LANES));
+            }
             for (place, sum) in places.iter().zip(sums) {
-                let mut x = hi.min(lo.max(sum[v] + bias));
+                let mut x = sum[v].mul_add(alpha, bias);
+                if first {
+                    x = hi.min(lo.max(x));
+                }
                 if e.scale_shift {
                     x = x.mul_add(scale, shift);
                 }
@@ -101,7 +139,9 @@ unsafe fn in_registers<V: Tile, const ROWS: usize, const VECTORS: usize>(
                     let from = g.operands.residual.ptr().add(place.residual + channel + v * V::LANES);
                     x = x + if n == V::LANES { V::load(from) } else { V::load_first(from, n) };
                 }
-                x = hi2.min(lo2.max(x));
+                if second {
+                    x = hi2.min(lo2.max(x));
+                }
                 let to = g.dst.add(place.dst + channel + v * V::LANES);
                 if n == V::LANES { x.store(to) } else { x.store_first(to, n) }
             }
@@ -145,18 +185,18 @@ pub(super) unsafe fn finish<V: Tile>(
         // SAFETY: the caller's.
         unsafe {
             let mut x = V::load(sums.add(index * V::LANES));
-            if e.bias {
-                x = x + V::load(g.operands.bias.ptr().add(column));
-            }
+            let bias = if e.bias { V::load(g.operands.bias.ptr().add(column)) } else { V::splat(0.0) };
+            x = x.mul_add(V::splat(g.alpha), bias);
             x = simd::act(e.act, x);
             if e.scale_shift {
-                let [scale, shift] =
-                    [g.operands.scale, g.operands.shift].map(|s| V::load(s.ptr().add(column)));
+                let scale = V::load(g.operands.scale.ptr().add(column));
+                let shift = V::load(g.operands.shift.ptr().add(column));
                 x = x.mul_add(scale, shift);
             }
-            if let Some(shape) = &e.residual {
-                let from = g.operands.residual.ptr().add(place.residual + channel * shape.stride(1));
-                x = x + gather::<V>(from, shape.stride(1), n);
+            if e.residual.is_some() {
+                let stride = g.residual_strides()[1];
+                let from = g.operands.residual.ptr().add(place.residual + channel * stride);
+                x = x + gather::<V>(from, stride, n);
             }
             if e.act2 != Act::None {
                 x = simd::act(e.act2, x);

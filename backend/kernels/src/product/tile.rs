@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::store::{Place, store};
+use super::store::{Place, plain, store};
 use super::{Geometry, Segment, Tile};
+use crate::conv::MAX_SEGMENTS;
 use crate::panels;
 
 /// Channels of one run at most; also the zeros a tap in the padding reads.
@@ -19,27 +20,44 @@ pub(crate) struct Panels {
     pub panels: Range<usize>,
 }
 
+/// Bytes of weights that pass again and again over a call's positions, out of L2.
+const WEIGHT_BYTES: usize = 256 << 10;
+
 /// Computes every position of a range for every panel of a range.
 ///
 /// # Safety
 /// All pointers of the geometry reach what its sizes say; channel strides are 1; the CPU has the vector's instructions.
 pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels) {
+    let mut segments = [Segment::NONE; MAX_SEGMENTS];
+    let flat = g.flattened(&mut segments);
+    let g = flat.as_ref().unwrap_or(g);
     let per_part = panels::count(g.columns);
-    for panel in work.panels.clone() {
-        let (part, panel) = (panel / per_part, panel % per_part);
-        let width = panels::width(g.columns, panel);
-        for first in (0..width).step_by(V::COLUMNS) {
-            let block = Block { part, panel, first, width, lanes: (width - first).min(V::COLUMNS) };
-            let mut at = work.positions.start;
-            let tiles = work.positions.len().div_ceil(V::ROWS);
-            for left in (1..=tiles).rev() {
-                let rows = (work.positions.end - at).div_ceil(left);
-                // SAFETY: the caller's.
-                unsafe { V::tile(g, &block, at, rows) };
-                at += rows;
-            }
+    let together = (WEIGHT_BYTES / (4 * panels::PANEL * g.k()).max(1)).max(1);
+    let mut next = work.panels.start;
+    while next < work.panels.end {
+        let (part, first) = (next / per_part, next % per_part);
+        let last = (first + together.min(work.panels.end - next)).min(per_part);
+        let mut at = work.positions.start;
+        let tiles = work.positions.len().div_ceil(V::ROWS);
+        for left in (1..=tiles).rev() {
+            let rows = (work.positions.end - at).div_ceil(left);
+            // SAFETY: the caller's.
+            unsafe { V::tiles(g, &Strip { part, panels: first..last, at, rows }) }
+            at += rows;
         }
+        next += last - first;
     }
+}
+
+/// Tiles of the same rows.
+pub(crate) struct Strip {
+    /// Group or parity.
+    pub part: usize,
+    /// Panels of the part.
+    pub panels: Range<usize>,
+    /// First position and number of positions.
+    pub at: usize,
+    pub rows: usize,
 }
 
 /// A tile's columns.
@@ -52,24 +70,42 @@ pub(crate) struct Block {
     pub first: usize,
     /// The panel's width.
     pub width: usize,
-    /// Columns to compute, padding included: a multiple of 16, or 8 lanes' worth of it.
-    pub lanes: usize,
 }
 
 /// Calls the instance for a number of rows.
 #[inline(always)]
-pub(super) unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, block: &Block, at: usize, rows: usize) {
+pub(super) unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, strip: &Strip) {
     macro_rules! call {
         ($($rows:literal)*) => {
-            match (rows, block.lanes == V::COLUMNS) {
-                $(($rows, true) if $rows <= V::ROWS => one::<V, $rows, 2>(g, block, at),)*
-                $(($rows, false) if $rows <= V::ROWS => one::<V, $rows, 1>(g, block, at),)*
-                _ => unreachable!("a tile of {rows} rows"),
+            match strip.rows {
+                $($rows if $rows <= V::ROWS => along::<V, $rows>(g, strip),)*
+                rows => unreachable!("a tile of {rows} rows"),
             }
         };
     }
     // SAFETY: the caller's.
     unsafe { call!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+}
+
+/// The tiles of a strip, one after the other.
+#[inline(always)]
+unsafe fn along<V: Tile, const ROWS: usize>(g: &Geometry<'_>, strip: &Strip) {
+    let part = strip.part;
+    let rows = Rows::<ROWS>::new(g, part, strip.at);
+    for panel in strip.panels.clone() {
+        let width = panels::width(g.columns, panel);
+        for first in (0..width).step_by(V::COLUMNS) {
+            let block = Block { part, panel, first, width };
+            // SAFETY: the caller's.
+            unsafe {
+                if width - first >= V::COLUMNS {
+                    one::<V, ROWS, 2>(g, &rows, &block);
+                } else {
+                    one::<V, ROWS, 1>(g, &rows, &block);
+                }
+            }
+        }
+    }
 }
 
 /// What the rows of a tile share with every tap: input corner, place in the batch, and where results go.
@@ -81,6 +117,8 @@ struct Rows<const ROWS: usize> {
     places: [Place; ROWS],
     /// Whether no tap of any row lies in the padding.
     inside: bool,
+    /// Whether, besides, all rows are neighbours in one image row.
+    line: bool,
 }
 
 impl<const ROWS: usize> Rows<ROWS> {
@@ -92,18 +130,30 @@ impl<const ROWS: usize> Rows<ROWS> {
             batch: [0; ROWS],
             places: [Place::default(); ROWS],
             inside: true,
+            line: false,
         };
         let r = g.shuffle;
         let (dy, dx) = if r > 1 { (part / r, part % r) } else { (0, 0) };
-        let reach = [0, 1].map(|axis| (g.kernel[axis] - 1).wrapping_mul(g.dilation[axis]));
+        let residual = g.residual_strides();
         let [mut n, mut oy, mut ox] = g.position(at);
+        if ox + ROWS <= g.out[2] {
+            let y = (oy * g.stride[0]).wrapping_sub(g.padding[0]);
+            let x = (ox * g.stride[1]).wrapping_sub(g.padding[1]);
+            let place = Place::new(&g.dst_strides, &residual, [n, oy * r + dy, ox * r + dx]);
+            for i in 0..ROWS {
+                (rows.y[i], rows.x[i], rows.batch[i]) = (y, x.wrapping_add(i * g.stride[1]), n);
+                rows.places[i] = place.further(i * r * g.dst_strides[3], i * r * residual[3]);
+            }
+            rows.inside = reaches(g, y, x) && reaches(g, y, rows.x[ROWS - 1]);
+            rows.line = rows.inside;
+            return rows;
+        }
         for i in 0..ROWS {
             let y = (oy * g.stride[0]).wrapping_sub(g.padding[0]);
             let x = (ox * g.stride[1]).wrapping_sub(g.padding[1]);
             (rows.y[i], rows.x[i], rows.batch[i]) = (y, x, n);
-            rows.inside &= y < g.in_size[0] && x < g.in_size[1];
-            rows.inside &= y.wrapping_add(reach[0]) < g.in_size[0] && x.wrapping_add(reach[1]) < g.in_size[1];
-            rows.places[i] = Place::new(g, [n, oy * r + dy, ox * r + dx]);
+            rows.inside &= reaches(g, y, x);
+            rows.places[i] = Place::new(&g.dst_strides, &residual, [n, oy * r + dy, ox * r + dx]);
             ox += 1;
             if ox == g.out[2] {
                 (ox, oy) = (0, oy + 1);
@@ -118,8 +168,17 @@ impl<const ROWS: usize> Rows<ROWS> {
     /// Pointers to channel `channel` of a segment at a tap, zeros where the tap lies in the padding.
     #[inline(always)]
     fn pointers(&self, g: &Geometry<'_>, s: &Segment, tap: [usize; 2], channel: usize) -> [*const f32; ROWS] {
-        let [dy, dx] = [0, 1].map(|axis| tap[axis].wrapping_mul(g.dilation[axis]));
+        let [dy, dx] = [tap[0].wrapping_mul(g.dilation[0]), tap[1].wrapping_mul(g.dilation[1])];
         let mut pointers = [ZEROS.as_ptr(); ROWS];
+        if self.line {
+            let (y, x) = (self.y[0].wrapping_add(dy), self.x[0].wrapping_add(dx));
+            let at = self.batch[0] * s.strides[0] + y * s.strides[2] + x * s.strides[3] + channel;
+            let step = g.stride[1] * s.strides[3];
+            for (i, pointer) in pointers.iter_mut().enumerate() {
+                *pointer = s.ptr.wrapping_add(at + i * step);
+            }
+            return pointers;
+        }
         for (i, pointer) in pointers.iter_mut().enumerate() {
             let (y, x) = (self.y[i].wrapping_add(dy), self.x[i].wrapping_add(dx));
             if self.inside || (y < g.in_size[0] && x < g.in_size[1]) {
@@ -131,15 +190,46 @@ impl<const ROWS: usize> Rows<ROWS> {
     }
 }
 
+/// Whether every tap of a position with its first tap at y, x lies in the image.
+#[inline(always)]
+fn reaches(g: &Geometry<'_>, y: usize, x: usize) -> bool {
+    let last = [
+        y.wrapping_add((g.kernel[0] - 1).wrapping_mul(g.dilation[0])),
+        x.wrapping_add((g.kernel[1] - 1).wrapping_mul(g.dilation[1])),
+    ];
+    y < g.in_size[0] && x < g.in_size[1] && last[0] < g.in_size[0] && last[1] < g.in_size[1]
+}
+
 /// One tile.
 #[inline(always)]
-unsafe fn one<V: Tile, const ROWS: usize, const VECTORS: usize>(g: &Geometry<'_>, block: &Block, at: usize) {
+unsafe fn one<V: Tile, const ROWS: usize, const VECTORS: usize>(
+    g: &Geometry<'_>,
+    rows: &Rows<ROWS>,
+    block: &Block,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
+        if !accumulate(g, rows, block, &mut sums) {
+            store(g, block, &rows.places, &sums);
+        }
+    }
+}
+
+/// sums = lhs * rhs, run after run; or the stored tile where the epilogue is a bias and a clamp at most.
+#[inline(always)]
+unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
+    g: &Geometry<'_>,
+    rows: &Rows<ROWS>,
+    block: &Block,
+    sums: &mut [[V; VECTORS]; ROWS],
+) -> bool {
     // SAFETY: the caller's; pointers are into the sources, or at RUN zeros for at most RUN channels.
     unsafe {
-        let rows = Rows::<ROWS>::new(g, block.part, at);
-        let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
+        // Sums whose address goes nowhere stay in registers.
+        let mut own = [[V::splat(0.0); VECTORS]; ROWS];
         let panel = block.part * g.k() * g.padded() + block.panel * panels::PANEL * g.k();
-        let mut rhs = g.weight.add(rows.batch[0] * g.weight_step + panel + block.first);
+        let mut rhs = g.weight.add(panel + block.first);
         for ky in 0..g.kernel[0] {
             for kx in 0..g.kernel[1] {
                 for s in g.segments {
@@ -147,43 +237,54 @@ unsafe fn one<V: Tile, const ROWS: usize, const VECTORS: usize>(g: &Geometry<'_>
                     let skip = if g.groups > 1 { block.part * channels } else { 0 };
                     for c in (0..channels).step_by(RUN) {
                         let lhs = rows.pointers(g, s, [ky, kx], skip + c);
-                        let k = (channels - c).min(RUN);
-                        accumulate(&mut sums, &lhs, rhs, block.width, k);
-                        rhs = rhs.add(k * block.width);
+                        for i in 0..(channels - c).min(RUN) {
+                            step(&mut own, &lhs, i, rhs);
+                            rhs = rhs.add(block.width);
+                        }
                     }
                 }
             }
         }
-        store(g, block, &rows.places, &mut sums);
+        if let Some(plain) = plain(g, block, VECTORS * V::LANES) {
+            let mut bias = [V::splat(0.0); VECTORS];
+            if let Some(from) = plain.bias {
+                for (v, bias) in bias.iter_mut().enumerate() {
+                    *bias = V::load(from.add(v * V::LANES));
+                }
+            }
+            let (lo, hi) = (V::splat(plain.lo), V::splat(plain.hi));
+            for (row, place) in own.iter().zip(&rows.places) {
+                let to = plain.dst.add(place.dst());
+                for (v, (sum, bias)) in row.iter().zip(bias).enumerate() {
+                    hi.min(lo.max(*sum + bias)).store(to.add(v * V::LANES));
+                }
+            }
+            return true;
+        }
+        *sums = own;
+        false
     }
 }
 
-/// sums += lhs[row][0..k] * rhs[0..k][columns]
+/// sums += lhs[row][i] * rhs[columns]
 #[inline(always)]
-unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
+unsafe fn step<V: Tile, const ROWS: usize, const VECTORS: usize>(
     sums: &mut [[V; VECTORS]; ROWS],
     lhs: &[*const f32; ROWS],
-    mut rhs: *const f32,
-    width: usize,
-    k: usize,
+    i: usize,
+    rhs: *const f32,
 ) {
-    // A copy whose address goes nowhere stays in registers.
-    let mut own = *sums;
-    // SAFETY: the caller's: k elements behind every lhs, k rows of the panel behind rhs.
+    // SAFETY: the caller's.
     unsafe {
-        for i in 0..k {
-            let mut columns = [V::splat(0.0); VECTORS];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = V::load(rhs.add(v * V::LANES));
+        let mut columns = [V::splat(0.0); VECTORS];
+        for (v, column) in columns.iter_mut().enumerate() {
+            *column = V::load(rhs.add(v * V::LANES));
+        }
+        for (row, from) in sums.iter_mut().zip(lhs) {
+            let x = V::splat(*from.add(i));
+            for (sum, column) in row.iter_mut().zip(columns) {
+                *sum = x.mul_add(column, *sum);
             }
-            for (row, from) in own.iter_mut().zip(lhs) {
-                let x = V::splat(*from.add(i));
-                for (sum, column) in row.iter_mut().zip(columns) {
-                    *sum = x.mul_add(column, *sum);
-                }
-            }
-            rhs = rhs.add(width);
         }
     }
-    *sums = own;
 }
