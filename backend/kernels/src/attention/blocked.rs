@@ -261,7 +261,7 @@ impl Product {
         };
         let all = Panels { positions: 0..rows, panels: 0..panels::count(self.columns) };
         // SAFETY: the caller's.
-        unsafe { run_tiles::<V>(&g, &all) }
+        unsafe { run_tiles::<V>(&g, &all, SpanMut::empty()) }
     }
 }
 

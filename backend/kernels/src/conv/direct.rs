@@ -7,7 +7,7 @@ use tandem_base::{Isa, SpanMut};
 use super::{Args, Conv, MAX_SEGMENTS, Problem};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::panels;
-use crate::product::{Geometry, Segment, Split, Tile, run_tiles};
+use crate::product::{Geometry, Segment, Split, Tile, collide, run_tiles, spread_bytes};
 use crate::simd::{Avx2, Avx512, entries};
 
 /// Segments with pointers, in the product's form.
@@ -72,7 +72,20 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 
 fn split<V: Tile>(p: &Problem) -> Split {
     let bytes = 4 * p.in_channels() * p.stride[0].min(p.kernel[0]) * p.stride[1].min(p.kernel[1]);
-    Split::new(positions(p), bytes, panel_count(p), p.k(), V::ROWS)
+    Split::new(positions(p), bytes, panel_count(p), p.k(), V::ROWS, collides(p))
+}
+
+/// Whether pixels of neighbouring positions share a cache set.
+fn collides(p: &Problem) -> bool {
+    let pixel = p.kernel == [1, 1] && p.src.len() == 1 && p.groups == 1 && p.shuffle == 1;
+    pixel && collide(p.src[0].stride(3) * p.stride[1], p.k())
+}
+
+fn workspace<V: Tile>(p: &Problem) -> Workspace {
+    Workspace {
+        shared: 0,
+        per_worker: if collides(p) { spread_bytes(split::<V>(p).widest(), p.k()) } else { 0 },
+    }
 }
 
 #[inline(always)]
@@ -82,14 +95,14 @@ unsafe fn run<V: Tile>(
     _phase: usize,
     tiles: Range<usize>,
     _shared: SpanMut<'_, u8>,
-    _scratch: SpanMut<'_, u8>,
+    scratch: SpanMut<'_, u8>,
 ) {
     let segments = segments(p, args);
     let g = geometry(p, args, &segments[..p.src.len()]);
     let split = split::<V>(p);
     for tile in tiles {
         // SAFETY: `Conv::check` passed, channels are contiguous, and the entry point has the instructions.
-        unsafe { run_tiles::<V>(&g, &split.tile(tile)) }
+        unsafe { run_tiles::<V>(&g, &split.tile(tile), scratch) }
     }
 }
 
@@ -103,7 +116,7 @@ pub(super) const AVX512: Kernel<Conv> = Kernel {
     ns: |p, rates| ns::<Avx512>(p, rates, 0.93),
     phases: |_| 1,
     tiles: |p, _| split::<Avx512>(p).tiles(),
-    workspace: |_| Workspace::default(),
+    workspace: workspace::<Avx512>,
     run: avx512,
 };
 
@@ -115,6 +128,6 @@ pub(super) const AVX2: Kernel<Conv> = Kernel {
     ns: |p, rates| ns::<Avx2>(p, rates, 0.8),
     phases: |_| 1,
     tiles: |p, _| split::<Avx2>(p).tiles(),
-    workspace: |_| Workspace::default(),
+    workspace: workspace::<Avx2>,
     run: avx2,
 };

@@ -84,7 +84,7 @@ unsafe fn run<V: Tile>(
         // SAFETY: `Conv::check` passed, the scratch holds the slab, and the entry point has the instructions.
         unsafe {
             slab.fill(&g, n, memory);
-            run_tiles::<V>(&here, &work);
+            run_tiles::<V>(&here, &work, SpanMut::empty());
         }
     }
 }

@@ -23,7 +23,7 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 fn split<V: Tile>(p: &Problem, part: &Part) -> Split {
     let channels = p.src.size(1) / p.groups;
     let panels = panels::count(p.dst.size(1) / p.groups);
-    Split::new(part.positions(p), 4 * channels, panels, part.k(p), V::ROWS)
+    Split::new(part.positions(p), 4 * channels, panels, part.k(p), V::ROWS, false)
 }
 
 /// Tiles of all parts.
@@ -62,7 +62,7 @@ unsafe fn run<V: Tile>(
             let geometry = geometry(p, args, &part, &segment);
             for tile in mine {
                 // SAFETY: `Deconv::check` passed, channels are contiguous, and the entry point has the instructions.
-                unsafe { run_tiles::<V>(&geometry, &split.tile(tile - before)) }
+                unsafe { run_tiles::<V>(&geometry, &split.tile(tile - before), SpanMut::empty()) }
             }
         }
         before += split.tiles();

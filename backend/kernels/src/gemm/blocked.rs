@@ -9,7 +9,7 @@ use super::{Args, Gemm, Problem, Rhs};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::panels;
-use crate::product::{Geometry, Matrix, Segment, Split, Tile, pack, part, run_tiles};
+use crate::product::{Geometry, Matrix, Segment, Split, Tile, collide, pack, part, run_tiles, spread_bytes};
 use crate::simd::{Avx2, Avx512, entries};
 
 /// Rows of lhs one packing tile copies.
@@ -60,7 +60,13 @@ impl Packed {
 fn split<V: Tile>(p: &Problem) -> Split {
     let [batch, m, n, k] = p.sizes();
     let positions = if Packed::new(p).rhs_batches > 1 { m } else { batch * m };
-    Split::new(positions, 4 * k, panels::count(n), k, V::ROWS)
+    Split::new(positions, 4 * k, panels::count(n), k, V::ROWS, collides(p))
+}
+
+/// Whether rows of lhs share a cache set.
+fn collides(p: &Problem) -> bool {
+    let [_, _, _, k] = p.sizes();
+    collide(if Packed::new(p).lhs { k } else { p.lhs.stride(1) }, k)
 }
 
 fn product_tiles<V: Tile>(p: &Problem) -> usize {
@@ -75,7 +81,7 @@ unsafe fn run<V: Tile>(
     phase: usize,
     tiles: Range<usize>,
     shared: SpanMut<'_, u8>,
-    _scratch: SpanMut<'_, u8>,
+    scratch: SpanMut<'_, u8>,
 ) {
     let packed = Packed::new(p);
     if packed.any() && phase == 0 {
@@ -104,7 +110,7 @@ unsafe fn run<V: Tile>(
         let packed_rhs = shared.ptr().cast::<f32>().cast_const().wrapping_add(b * packed.rhs);
         let weight = if packed.rhs_batches > 0 { packed_rhs } else { args.rhs.ptr() };
         // SAFETY: `Gemm::check` passed, k is contiguous, and the entry point has the instructions.
-        unsafe { run_tiles::<V>(&Geometry { weight, ..g }, &split.tile(tile)) }
+        unsafe { run_tiles::<V>(&Geometry { weight, ..g }, &split.tile(tile), scratch) }
     }
 }
 
@@ -200,8 +206,10 @@ fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
     compute.max(Gemm::cost(p).bytes / rates.l2_gbs).max(weights / rates.dram_gbs)
 }
 
-fn workspace(p: &Problem) -> Workspace {
-    Workspace { shared: Packed::new(p).bytes(p).iter().sum(), per_worker: 0 }
+fn workspace<V: Tile>(p: &Problem) -> Workspace {
+    let ([_, _, _, k], packed) = (p.sizes(), Packed::new(p));
+    let per_worker = if collides(p) { spread_bytes(split::<V>(p).widest(), k) } else { 0 };
+    Workspace { shared: packed.bytes(p).iter().sum(), per_worker }
 }
 
 fn phases(p: &Problem) -> usize {
@@ -221,7 +229,7 @@ pub(super) const AVX512: Kernel<Gemm> = Kernel {
     ns: |p, rates| ns::<Avx512>(p, rates, 0.93),
     phases,
     tiles: tiles::<Avx512>,
-    workspace,
+    workspace: workspace::<Avx512>,
     run: avx512,
 };
 
@@ -233,6 +241,6 @@ pub(super) const AVX2: Kernel<Gemm> = Kernel {
     ns: |p, rates| ns::<Avx2>(p, rates, 0.8),
     phases,
     tiles: tiles::<Avx2>,
-    workspace,
+    workspace: workspace::<Avx2>,
     run: avx2,
 };

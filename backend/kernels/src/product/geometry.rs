@@ -91,6 +91,19 @@ impl<'a> Geometry<'a> {
         }
     }
 
+    /// Strides of a destination whose positions lie evenly, as of one image row; `None` where they do not.
+    pub fn even(&self, strides: &[usize; 4]) -> Option<[usize; 4]> {
+        let shape = Strided::new(&self.out, &[strides[0], strides[2], strides[3]]);
+        shape.reshaped(&[self.positions()]).map(|line| [0, strides[1], 0, line.stride(0)])
+    }
+
+    /// The same sizes as one image row of single pixels; segments and strides are the caller's to replace.
+    pub fn in_a_row(&self, residual: Option<Strided>) -> Self {
+        let n = self.positions();
+        let epilogue = Epilogue { residual, ..self.epilogue };
+        Self { in_size: [1, n], out: [1, 1, n], stride: [1, 1], epilogue, ..*self }
+    }
+
     /// The same with all positions in one image row, where each reads a single pixel and all lie evenly: rows of a
     /// tile then never wrap. `segments` is room for the segments as they then are.
     pub fn flattened<'b>(&self, segments: &'b mut [Segment; MAX_SEGMENTS]) -> Option<Geometry<'b>>
@@ -105,28 +118,18 @@ impl<'a> Geometry<'a> {
         {
             return None;
         }
-        let n = self.positions();
-        let even = |strides: &[usize; 4]| {
-            let shape = Strided::new(&self.out, &[strides[0], strides[2], strides[3]]);
-            shape.reshaped(&[n]).map(|line| line.stride(0))
-        };
         for (to, from) in segments.iter_mut().zip(self.segments) {
-            *to = Segment { strides: [0, from.strides[1], 0, even(&from.strides)?], ..*from };
+            *to = Segment { strides: self.even(&from.strides)?, ..*from };
         }
         let residual = match self.epilogue.residual {
             Some(r) => {
-                let strides = [0, r.stride(1), 0, even(&self.residual_strides())?];
-                Some(Strided::new(&[1, r.size(1), 1, n], &strides))
+                let strides = self.even(&self.residual_strides())?;
+                Some(Strided::new(&[1, r.size(1), 1, self.positions()], &strides))
             }
             None => None,
         };
-        Some(Geometry {
-            segments: &segments[..self.segments.len()],
-            in_size: [1, n],
-            out: [1, 1, n],
-            epilogue: Epilogue { residual, ..self.epilogue },
-            dst_strides: [0, self.dst_strides[1], 0, even(&self.dst_strides)?],
-            ..*self
-        })
+        let dst_strides = self.even(&self.dst_strides)?;
+        let segments = &segments[..self.segments.len()];
+        Some(Geometry { segments, dst_strides, ..self.in_a_row(residual) })
     }
 }

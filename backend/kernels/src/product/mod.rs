@@ -10,6 +10,7 @@ mod geometry;
 mod pack;
 mod slab;
 mod split;
+mod spread;
 mod store;
 mod tile;
 
@@ -17,6 +18,7 @@ pub(crate) use geometry::{Geometry, Segment};
 pub(crate) use pack::{Matrix, pack};
 pub(crate) use slab::Slab;
 pub(crate) use split::{Split, part};
+pub(crate) use spread::{collide, spread_bytes};
 pub(crate) use tile::{Panels, run_tiles};
 
 use crate::simd::Simd;

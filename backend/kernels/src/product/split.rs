@@ -7,7 +7,7 @@ use super::Panels;
 /// Bytes of source a task's positions read: they stay in L2 while panel after panel passes.
 const SOURCE_BYTES: usize = 160 << 10;
 /// Fewest task tiles to aim for: a few for each of a handful of threads.
-const TASKS: usize = 24;
+const TASKS: usize = 16;
 /// Work below which a task tile is not cut further, in multiply-adds.
 const LEAST_WORK: usize = 600_000;
 
@@ -23,13 +23,15 @@ pub(crate) struct Split {
 
 impl Split {
     /// For `positions` of `bytes` source bytes each, against `panels` of `k` rows, in register tiles of `rows`.
-    pub fn new(positions: usize, bytes: usize, panels: usize, k: usize, rows: usize) -> Self {
+    /// Where rows are `copied` for each task tile, it has some panels to use them for.
+    pub fn new(positions: usize, bytes: usize, panels: usize, k: usize, rows: usize, copied: bool) -> Self {
         let work = positions * panels * k * 32;
         let tasks = (work / LEAST_WORK).clamp(1, TASKS);
         let fitting = (SOURCE_BYTES / bytes.max(1)).max(4 * rows);
         let by_cache = positions.div_ceil(fitting).max(1);
+        let most = if copied { panels.div_ceil(4) } else { panels };
         // Weights larger than L2 pass once per range of positions: cut columns first then.
-        let panel_parts = if by_cache >= tasks { 1 } else { tasks.div_ceil(by_cache).min(panels) };
+        let panel_parts = if by_cache >= tasks { 1 } else { tasks.div_ceil(by_cache).min(most) };
         let by_tasks = tasks.div_ceil(panel_parts).min(positions.div_ceil(2 * rows));
         let position_parts = by_cache.max(by_tasks).max(1);
         Self { positions, panels, position_parts, panel_parts: panel_parts.max(1) }
@@ -38,6 +40,11 @@ impl Split {
     /// Number of task tiles.
     pub fn tiles(&self) -> usize {
         if self.positions == 0 || self.panels == 0 { 0 } else { self.position_parts * self.panel_parts }
+    }
+
+    /// Most positions of a task tile.
+    pub fn widest(&self) -> usize {
+        self.positions.div_ceil(self.position_parts)
     }
 
     /// Task tile `index`: neighbours share positions.

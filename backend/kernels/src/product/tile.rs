@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use tandem_base::SpanMut;
+
 use super::store::{Place, plain, store};
 use super::{Geometry, Segment, Tile};
 use crate::conv::MAX_SEGMENTS;
@@ -23,14 +25,19 @@ pub(crate) struct Panels {
 /// Bytes of weights that pass again and again over a call's positions, out of L2.
 const WEIGHT_BYTES: usize = 256 << 10;
 
-/// Computes every position of a range for every panel of a range.
+/// Computes every position of a range for every panel of a range; `scratch` takes copies of rows that share a cache
+/// set ([`super::spread_bytes`]), and may be empty.
 ///
 /// # Safety
 /// All pointers of the geometry reach what its sizes say; channel strides are 1; the CPU has the vector's instructions.
-pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels) {
+pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels, scratch: SpanMut<'_, u8>) {
     let mut segments = [Segment::NONE; MAX_SEGMENTS];
     let flat = g.flattened(&mut segments);
     let g = flat.as_ref().unwrap_or(g);
+    let mut copies = [Segment::NONE];
+    // SAFETY: the caller's.
+    let spread = unsafe { g.spread(&work.positions, scratch, &mut copies) };
+    let g = spread.as_ref().unwrap_or(g);
     let per_part = panels::count(g.columns);
     let together = (WEIGHT_BYTES / (4 * panels::PANEL * g.k()).max(1)).max(1);
     let mut next = work.panels.start;
