@@ -2,6 +2,7 @@
 
 mod build;
 mod interpret;
+mod random;
 
 pub(crate) use build::Build;
 
