@@ -132,4 +132,20 @@ mod tests {
         b.output(r);
         check_untouched("activation", b);
     }
+
+    #[test]
+    fn behind_a_residual_is_the_second_stage() {
+        let mut b = Build::new();
+        let (x, w) = (b.input("x", &[1, 2, 4, 4]), b.constant("w", &[2, 2, 1, 1]));
+        let y = b.conv("y", x, w, -1);
+        let y = b.add("sum", y, x);
+        let y = b.act("r", y, Activation::Relu);
+        b.output(y);
+        check(
+            "residual activation",
+            b,
+            "r[1, 2, 4, 4] = Conv(x; weight w, kernel [1, 1], residual x, act2 Relu)
+             return r",
+        );
+    }
 }

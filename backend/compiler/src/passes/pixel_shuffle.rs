@@ -132,4 +132,21 @@ mod tests {
         b.output(z);
         check_untouched("pixel_shuffle", b);
     }
+
+    #[test]
+    fn behind_a_residual_stays() {
+        let mut b = Build::new();
+        let y = conv(&mut b);
+        let z = b.input("z", &[1, 12, 4, 5]);
+        let y = b.add("sum", y, z);
+        let y = b.pixel_shuffle("image", y, 2);
+        b.output(y);
+        check(
+            "residual pixel_shuffle",
+            b,
+            "sum[1, 12, 4, 5] = Conv(x; weight w, kernel [3, 3], padding [1, 1, 1, 1], bias b, residual z)
+             image[1, 3, 8, 10] = PixelShuffle(sum; factor 2)
+             return image",
+        );
+    }
 }

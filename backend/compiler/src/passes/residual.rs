@@ -157,4 +157,22 @@ mod tests {
         b.output(y);
         check_untouched("residual", b);
     }
+
+    #[test]
+    fn sum_behind_the_last_stage_stays() {
+        let (mut b, x, y) = start();
+        let y = b.act("r", y, Activation::Relu);
+        let (scale, shift) = (b.constant("scale", &[2]), b.constant("shift", &[2]));
+        let y = b.affine("n", y, 1, scale, shift);
+        let y = b.act("s", y, Activation::Silu);
+        let sum = b.add("sum", y, x);
+        b.output(sum);
+        check(
+            "activation batch_norm activation residual",
+            b,
+            "s[1, 2, 3, 3] = Conv(x; weight w, kernel [1, 1], act Relu, scale y.scale, shift y.shift, act2 Silu)
+             sum[1, 2, 3, 3] = Binary(s, x; Add)
+             return sum",
+        );
+    }
 }

@@ -110,11 +110,18 @@ impl Build {
     }
 
     /// A transposed convolution with a 3×3 kernel and a stride of 2, which doubles the image's size.
-    pub fn conv_transpose(&mut self, name: &str, src: ValueId, weight: ValueId, bias: ValueId) -> ValueId {
+    pub fn conv_transpose(
+        &mut self,
+        name: &str,
+        src: ValueId,
+        weight: ValueId,
+        bias: ValueId,
+        groups: u32,
+    ) -> ValueId {
         let s = self.shape(src);
-        let shape = [s[0], self.shape(weight)[1], 2 * s[2], 2 * s[3]];
+        let shape = [s[0], self.shape(weight)[1] * groups as usize, 2 * s[2], 2 * s[3]];
         let kind = OpKindT::ConvTranspose(table(|op: &mut ConvTransposeT| {
-            (op.src, op.weight, op.epilogue) = (src, weight, stages(bias));
+            (op.src, op.weight, op.groups, op.epilogue) = (src, weight, groups, stages(bias));
             (op.kernel, op.stride, op.padding) = (vec![3; 2], vec![2; 2], vec![1; 4]);
             (op.dilation, op.output_padding) = (vec![1; 2], vec![1; 2]);
         }));
