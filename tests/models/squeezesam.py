@@ -40,7 +40,6 @@ def test_every_pattern_is_fused(exported):
     assert (ops.count("Affine"), ops.count("PixelShuffle"), ops.count("Concat")) == (0, 0, 1), ops
 
 
-@pytest.mark.xfail(strict=True, reason="the transformer joins its heads by copies, 0.1 ms of the inference")
 def test_no_step_only_moves_data(exported, image):
     method = Runtime.get().load_program(exported.pte()).load_method("forward")
     steps = executorch_tandem.delegates()[-1].steps

@@ -12,6 +12,7 @@ mod pixel_shuffle;
 mod pointwise;
 mod residual;
 mod scalars;
+mod slices;
 mod views;
 
 use crate::Options;
@@ -31,6 +32,7 @@ const PASSES: &[Pass] = &[
     Pass { name: "views", run: views::run },
     Pass { name: "linear", run: linear::run },
     Pass { name: "hoist", run: hoist::run },
+    Pass { name: "slices", run: slices::run },
     Pass { name: "pointwise", run: pointwise::run },
     Pass { name: "attention", run: attention::run },
     Pass { name: "activation", run: activation::run },
