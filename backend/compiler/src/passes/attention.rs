@@ -23,28 +23,47 @@ struct Found {
     scale: f32,
 }
 
-fn plain(product: &MatMulT) -> bool {
-    product.epilogue.as_deref().is_none_or(|e| *e == EpilogueT::default())
+/// The bias of a product with nothing behind it, -1 without.
+fn bias_only(product: &MatMulT) -> Option<ValueId> {
+    let mut stages = product.epilogue.as_deref().cloned().unwrap_or_default();
+    let bias = std::mem::replace(&mut stages.bias, -1);
+    (stages == EpilogueT::default()).then_some(bias)
+}
+
+fn product<'e>(edit: &'e GraphEdit<'_, '_>, value: ValueId) -> Option<&'e MatMulT> {
+    match &edit.sole_producer(value)?.1.kind {
+        OpKindT::MatMul(product) => Some(product),
+        _ => None,
+    }
 }
 
 fn find(edit: &GraphEdit<'_, '_>, id: OpId) -> Option<Found> {
     let OpKindT::MatMul(values) = &edit.op(id)?.kind else { return None };
     let rank = edit.shape(values.a).len();
     let OpKindT::Softmax(softmax) = &edit.sole_producer(values.a)?.1.kind else { return None };
-    if !plain(values) || values.scale != 1.0 || softmax.log || softmax.dim as usize != rank - 1 {
+    let plain = bias_only(values) == Some(-1) && values.scale == 1.0;
+    if !plain || softmax.log || softmax.dim as usize != rank - 1 {
         return None;
     }
     let (mut scores, mut mask) = (softmax.src, -1);
     if let OpKindT::Binary(add) = &edit.sole_producer(scores)?.1.kind {
-        let sum = add.kind == BinaryKind::Add && add.alpha == 1.0 && add.act.is_none();
-        if !sum || edit.shape(add.a) != edit.shape(scores) {
+        if add.kind != BinaryKind::Add || add.alpha != 1.0 || add.act.is_some() {
             return None;
         }
-        (scores, mask) = (add.a, add.b);
+        let fits = |sum: ValueId| product(edit, sum).is_some() && edit.shape(sum) == edit.shape(scores);
+        (scores, mask) = if fits(add.a) { (add.a, add.b) } else { (add.b, add.a) };
     }
-    let OpKindT::MatMul(product) = &edit.sole_producer(scores)?.1.kind else { return None };
-    let found = Found { q: product.a, k: product.b, v: values.b, mask, scale: product.scale };
-    (plain(product) && found.fits(edit)).then_some(found)
+    if edit.shape(scores) != edit.shape(softmax.src) {
+        return None;
+    }
+    let product = product(edit, scores)?;
+    // A bias along the keys masks them as a mask of one row does.
+    let bias = bias_only(product)?;
+    if mask >= 0 && bias >= 0 {
+        return None;
+    }
+    let found = Found { q: product.a, k: product.b, v: values.b, mask: mask.max(bias), scale: product.scale };
+    found.fits(edit).then_some(found)
 }
 
 impl Found {
@@ -88,6 +107,8 @@ impl Found {
 
 #[cfg(test)]
 mod tests {
+    use tandem_schemas::program::UnaryKind;
+
     use crate::graph::ValueId;
     use crate::testing::{Build, check, check_untouched};
 
@@ -185,5 +206,42 @@ mod tests {
         let (mut b, scores) = attention(&HEADS);
         b.output(scores);
         check_untouched("attention", b);
+    }
+
+    #[test]
+    fn with_the_mask_on_the_left() {
+        let mut b = Build::new();
+        let (x, mask) = (b.input("x", &[1, 1, 4, 4]), b.input("mask", &[4, 4]));
+        let y = b.matmul("scores", x, x, 1.0);
+        let y = b.add("masked", mask, y);
+        let y = b.softmax("weights", y, 3);
+        let y = b.matmul("out", y, x, 1.0);
+        b.output(y);
+        check(
+            "attention dead",
+            b,
+            "out.k[1, 1, 4, 4] = Permute(x; [0, 1, 3, 2])
+             out[1, 1, 4, 4] = Attention(x, out.k, x; mask mask, scale 1)
+             return out",
+        );
+    }
+
+    #[test]
+    fn with_scores_scaled_and_masked_by_constants() {
+        let mut b = Build::new();
+        let (x, mask) = (b.input("x", &[1, 1, 4, 4]), b.constant("mask", &[4]));
+        let y = b.matmul("scores", x, x, 1.0);
+        let y = b.unary("scaled", y, UnaryKind::MulScalar, 0.5);
+        let y = b.add("masked", y, mask);
+        let y = b.softmax("weights", y, 3);
+        let y = b.matmul("out", y, x, 1.0);
+        b.output(y);
+        check(
+            "scalars batch_norm attention dead",
+            b,
+            "out.k[1, 1, 4, 4] = Permute(x; [0, 1, 3, 2])
+             out[1, 1, 4, 4] = Attention(x, out.k, x; mask scores.bias, scale 0.5)
+             return out",
+        );
     }
 }
