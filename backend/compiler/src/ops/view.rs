@@ -124,7 +124,10 @@ fn slice(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let Some(&extent) = call.shape(src).get(dim) else { return Err("self has no dimensions".into()) };
     let start = call.int_or("start", 0)?;
     let start = if start < 0 { start.saturating_add(extent as i64) } else { start };
+    // A step that is never taken may be any size.
+    let single = call.out_shape(0)?.get(dim) == Some(&1);
     let step = call.int_or("step", 1)?;
+    let step = if single { step.min(1) } else { step };
     call.emit(slice_of(src, dim, start.clamp(0, extent as i64), step))
 }
 
@@ -208,4 +211,50 @@ fn expand(call: &mut Call<'_, '_>) -> Result<(), Reason> {
         src = call.temp_like(src, &padded, reshape_of(src))?;
     }
     call.emit(OpKindT::Expand(table(|op: &mut ExpandT| op.src = src)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tandem_schemas::subgraph::*;
+
+    use crate::graph::{table, text};
+    use crate::import::import;
+
+    fn value(name: &str, kind: ValueKind, sizes: &[i64]) -> ValueT {
+        *table(|value: &mut ValueT| {
+            (value.name, value.kind) = (name.into(), kind);
+            let dim = |&size: &i64| *table(|d: &mut DimT| (d.size_, d.expr) = (size, -1));
+            value.shape = Some(sizes.iter().map(dim).collect());
+        })
+    }
+
+    /// Text of `x[..., start::step]` that keeps `size` of 8 elements.
+    fn slice(size: i64, step: i64) -> Result<String, String> {
+        let int = |name: &str, number| {
+            (name.to_owned(), ArgValueT::IntArg(table(|a: &mut IntArgT| a.value = number)))
+        };
+        let tensor = ("self".to_owned(), ArgValueT::TensorArg(table(|a: &mut TensorArgT| a.value = 0)));
+        let args = [tensor, int("dim", 0), int("start", 1), int("step", step)];
+        let args = args.map(|arg| *table(|a: &mut ArgT| (a.name, a.value) = arg));
+        let node = *table(|node: &mut NodeT| {
+            (node.name, node.op) = ("y".into(), "aten.slice.Tensor".into());
+            (node.args, node.outputs) = (Some(args.into()), Some(vec![1]));
+        });
+        let subgraph = *table(|subgraph: &mut SubgraphT| {
+            subgraph.values = vec![value("x", ValueKind::Input, &[8]), value("y", ValueKind::Node, &[size])];
+            (subgraph.nodes, subgraph.inputs, subgraph.outputs) = (vec![node], vec![0], vec![1]);
+        });
+        let constants = HashMap::<String, Vec<u8>>::new();
+        import(&subgraph, &constants).map(|graph| text(&graph)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn step_of_one_element_is_not_taken() {
+        assert_eq!(slice(1, i64::MAX).unwrap(), "y[1] = Slice(x; dim 0, start 1)\nreturn y\n");
+        assert_eq!(slice(3, 3).unwrap(), "y[3] = Slice(x; dim 0, start 1, step 3)\nreturn y\n");
+        assert!(slice(1, 0).is_err());
+        assert!(slice(3, i64::MAX).is_err());
+    }
 }
