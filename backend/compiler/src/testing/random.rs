@@ -239,7 +239,7 @@ impl Grow {
         let (shape, name) = (self.b.shape(src), self.name());
         let rank = shape.len();
         let mut order: Vec<usize> = (0..rank).collect();
-        match dice[2] % 7 {
+        match dice[2] % 8 {
             0 => Some(self.b.reshape(&name, src, &[&[shape[0] * shape[1]], &shape[2..]].concat())),
             1 if rank < 5 => Some(self.b.reshape(&name, src, &[&[1], &shape[..]].concat())),
             2 if shape[rank - 1].is_multiple_of(2) && rank < 5 => {
@@ -253,7 +253,11 @@ impl Grow {
                 order.swap(0, usize::from(dice[3]) % rank);
                 Some(self.b.permute(&name, src, &order))
             }
-            5 if shape[1] >= 5 => Some(self.b.slice(&name, src, 1, [1, shape[1] / 2, 2])),
+            5..=6 => {
+                let (dim, step) = (usize::from(dice[3]) % rank, 1 + usize::from(dice[4] % 2));
+                let start = usize::from(shape[dim] > 1);
+                Some(self.b.slice(&name, src, dim, [start, (shape[dim] - start).div_ceil(step), step]))
+            }
             _ => Some(self.b.unary(&name, src, UnaryKind::Identity, 0.0)),
         }
     }
