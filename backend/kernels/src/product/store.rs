@@ -31,6 +31,12 @@ impl Place {
     pub fn dst(&self) -> usize {
         self.dst
     }
+
+    /// The residual's.
+    #[inline(always)]
+    pub fn residual(&self) -> usize {
+        self.residual
+    }
 }
 
 /// Bounds of an activation that is no more than a clamp.
@@ -43,10 +49,11 @@ fn bounds(act: Act) -> Option<[f32; 2]> {
     }
 }
 
-/// An epilogue of a bias and a clamp at most, on whole vectors of neighbours.
+/// An epilogue of a bias, a residual and a clamp at most, on whole vectors of neighbours.
 pub(super) struct Plain {
-    /// The block's bias.
+    /// The block's bias and residual.
     pub bias: Option<*const f32>,
+    pub residual: Option<*const f32>,
     pub lo: f32,
     pub hi: f32,
     /// Of the block's first channel.
@@ -58,13 +65,17 @@ pub(super) struct Plain {
 pub(super) fn plain(g: &Geometry<'_>, block: &Block, width: usize) -> Option<Plain> {
     let (channel, left, column) = columns(g, block);
     let e = &g.epilogue;
-    let only = !e.scale_shift && e.residual.is_none() && e.act2 == Act::None && g.alpha == 1.0;
-    if !only || left < width || g.dst_strides[1] != 1 {
+    let added = e.residual.is_some();
+    // What is added last is as well added first where no activation comes between.
+    let (act, other) = if added { (e.act2, e.act) } else { (e.act, e.act2) };
+    let contiguous = g.dst_strides[1] == 1 && (!added || g.residual_strides()[1] == 1);
+    if e.scale_shift || other != Act::None || g.alpha != 1.0 || left < width || !contiguous {
         return None;
     }
-    let [lo, hi] = bounds(e.act)?;
+    let [lo, hi] = bounds(act)?;
     let bias = if e.bias { Some(g.operands.bias.ptr().wrapping_add(column)) } else { None };
-    Some(Plain { bias, lo, hi, dst: g.dst.wrapping_add(channel) })
+    let residual = if added { Some(g.operands.residual.ptr().wrapping_add(channel)) } else { None };
+    Some(Plain { bias, residual, lo, hi, dst: g.dst.wrapping_add(channel) })
 }
 
 /// Applies the epilogue and stores a tile.

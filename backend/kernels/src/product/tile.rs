@@ -235,6 +235,15 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         // Sums whose address goes nowhere stay in registers.
         let mut own = [[V::splat(0.0); VECTORS]; ROWS];
+        let plain = plain(g, block, VECTORS * V::LANES);
+        // What is added in the end is as well added first.
+        if let Some(residual) = plain.as_ref().and_then(|p| p.residual) {
+            for (row, place) in own.iter_mut().zip(&rows.places) {
+                for (v, sum) in row.iter_mut().enumerate() {
+                    *sum = V::load(residual.add(place.residual() + v * V::LANES));
+                }
+            }
+        }
         let panel = block.part * g.k() * g.padded() + block.panel * panels::PANEL * g.k();
         let mut rhs = g.weight.add(panel + block.first);
         for ky in 0..g.kernel[0] {
@@ -252,7 +261,7 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        if let Some(plain) = plain(g, block, VECTORS * V::LANES) {
+        if let Some(plain) = plain {
             let mut bias = [V::splat(0.0); VECTORS];
             if let Some(from) = plain.bias {
                 for (v, bias) in bias.iter_mut().enumerate() {
