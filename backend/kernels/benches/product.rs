@@ -1,6 +1,6 @@
 //! Direct convolutions and GEMMs against the FMA peak, in one run: least time of many, rows in turn, one thread.
 //!
-//! `cargo bench -p tandem-kernels --bench product -- [part of a case's name]`
+//! `cargo bench -p tandem-kernels --bench product -- [part of a case's name] [part of a row's name]`
 
 use std::time::{Duration, Instant};
 
@@ -179,6 +179,11 @@ fn rows<'a, F: Family>(
             && isa.has(row.isa)
             && (row.supports)(problem).is_ok()
             && !row.name.contains("winograd")
+            && std::env::args()
+                .skip(1)
+                .filter(|a| !a.starts_with("--"))
+                .nth(1)
+                .is_none_or(|a| row.name.contains(&a))
     };
     for row in table.iter().filter(fits) {
         let workspace = (row.workspace)(problem);

@@ -7,6 +7,7 @@
 //! padding, so borders and positions in different image rows cost nothing in the inner loop.
 
 mod geometry;
+mod line;
 mod pack;
 mod slab;
 mod split;
@@ -22,6 +23,7 @@ pub(crate) use spread::{collide, spread_bytes};
 pub(crate) use tile::{Panels, run_tiles};
 
 use crate::simd::Simd;
+use line::Line;
 use store::Place;
 use tile::{Block, Strip};
 
@@ -34,11 +36,11 @@ pub(crate) trait Tile: Simd {
     /// Columns of a tile.
     const COLUMNS: usize = Self::VECTORS * Self::LANES;
 
-    /// Computes and stores the tiles of a strip.
+    /// Computes and stores the tiles of a strip; `line` is the geometry where it is that simple.
     ///
     /// # Safety
     /// As [`run_tiles`].
-    unsafe fn tiles(g: &Geometry<'_>, strip: &Strip);
+    unsafe fn tiles(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip);
 
     /// Applies any epilogue to sums in memory and stores them.
     ///
@@ -54,14 +56,14 @@ macro_rules! tile {
             const ROWS: usize = $rows;
             const VECTORS: usize = $vectors;
 
-            unsafe fn tiles(g: &Geometry<'_>, strip: &Strip) {
+            unsafe fn tiles(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip) {
                 #[target_feature(enable = $features)]
-                unsafe fn compiled(g: &Geometry<'_>, strip: &Strip) {
+                unsafe fn compiled(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip) {
                     // SAFETY: the caller's; these are the vector's features.
-                    unsafe { tile::dispatch::<$vector>(g, strip) }
+                    unsafe { tile::dispatch::<$vector>(g, line, strip) }
                 }
                 // SAFETY: the caller's.
-                unsafe { compiled(g, strip) }
+                unsafe { compiled(g, line, strip) }
             }
 
             unsafe fn finish(

@@ -40,7 +40,7 @@ impl Place {
 }
 
 /// Bounds of an activation that is no more than a clamp.
-fn bounds(act: Act) -> Option<[f32; 2]> {
+pub(super) fn bounds(act: Act) -> Option<[f32; 2]> {
     match act {
         Act::None => Some([f32::NEG_INFINITY, f32::INFINITY]),
         Act::Relu => Some([0.0, f32::INFINITY]),

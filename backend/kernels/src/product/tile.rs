@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tandem_base::SpanMut;
 
+use super::line::{self, Line};
 use super::store::{Place, plain, store};
 use super::{Geometry, Segment, Tile};
 use crate::conv::MAX_SEGMENTS;
@@ -38,6 +39,7 @@ pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels, scratch
     // SAFETY: the caller's.
     let spread = unsafe { g.spread(&work.positions, scratch, &mut copies) };
     let g = spread.as_ref().unwrap_or(g);
+    let line = Line::of(g);
     let per_part = panels::count(g.columns);
     let together = (WEIGHT_BYTES / (4 * panels::PANEL * g.k()).max(1)).max(1);
     let mut next = work.panels.start;
@@ -49,7 +51,7 @@ pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels, scratch
         for left in (1..=tiles).rev() {
             let rows = (work.positions.end - at).div_ceil(left);
             // SAFETY: the caller's.
-            unsafe { V::tiles(g, &Strip { part, panels: first..last, at, rows }) }
+            unsafe { V::tiles(g, line.as_ref(), &Strip { part, panels: first..last, at, rows }) }
             at += rows;
         }
         next += last - first;
@@ -81,12 +83,13 @@ pub(crate) struct Block {
 
 /// Calls the instance for a number of rows.
 #[inline(always)]
-pub(super) unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, strip: &Strip) {
+pub(super) unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip) {
     macro_rules! call {
         ($($rows:literal)*) => {
-            match strip.rows {
-                $($rows if $rows <= V::ROWS => along::<V, $rows>(g, strip),)*
-                rows => unreachable!("a tile of {rows} rows"),
+            match (strip.rows, line) {
+                $(($rows, Some(line)) if $rows <= V::ROWS => line::along::<V, $rows>(line, strip),)*
+                $(($rows, None) if $rows <= V::ROWS => along::<V, $rows>(g, strip),)*
+                (rows, _) => unreachable!("a tile of {rows} rows"),
             }
         };
     }
@@ -236,14 +239,6 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
         // Sums whose address goes nowhere stay in registers.
         let mut own = [[V::splat(0.0); VECTORS]; ROWS];
         let plain = plain(g, block, VECTORS * V::LANES);
-        // What is added in the end is as well added first.
-        if let Some(residual) = plain.as_ref().and_then(|p| p.residual) {
-            for (row, place) in own.iter_mut().zip(&rows.places) {
-                for (v, sum) in row.iter_mut().enumerate() {
-                    *sum = V::load(residual.add(place.residual() + v * V::LANES));
-                }
-            }
-        }
         let panel = block.part * g.k() * g.padded() + block.panel * panels::PANEL * g.k();
         let mut rhs = g.weight.add(panel + block.first);
         for ky in 0..g.kernel[0] {
@@ -269,6 +264,13 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
                 }
             }
             let (lo, hi) = (V::splat(plain.lo), V::splat(plain.hi));
+            if let Some(residual) = plain.residual {
+                for (row, place) in own.iter_mut().zip(&rows.places) {
+                    for (v, sum) in row.iter_mut().enumerate() {
+                        *sum = *sum + V::load(residual.add(place.residual() + v * V::LANES));
+                    }
+                }
+            }
             for (row, place) in own.iter().zip(&rows.places) {
                 let to = plain.dst.add(place.dst());
                 for (v, (sum, bias)) in row.iter().zip(bias).enumerate() {
@@ -284,7 +286,7 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
 
 /// sums += lhs[row][i] * rhs[columns]
 #[inline(always)]
-unsafe fn step<V: Tile, const ROWS: usize, const VECTORS: usize>(
+pub(super) unsafe fn step<V: Tile, const ROWS: usize, const VECTORS: usize>(
     sums: &mut [[V; VECTORS]; ROWS],
     lhs: &[*const f32; ROWS],
     i: usize,
