@@ -27,6 +27,9 @@ use line::Line;
 use store::Place;
 use tile::{Block, Strip};
 
+/// No tile has more rows.
+pub(crate) const MAX_ROWS: usize = 14;
+
 /// The register tile of a vector: its sizes, and its code compiled once for every family that uses it.
 pub(crate) trait Tile: Simd {
     /// Most output positions of a tile.
@@ -36,7 +39,7 @@ pub(crate) trait Tile: Simd {
     /// Columns of a tile.
     const COLUMNS: usize = Self::VECTORS * Self::LANES;
 
-    /// Computes and stores the tiles of a strip; `line` is the geometry where it is that simple.
+    /// Computes and stores the tiles of a strip; `line` where the geometry has tiles that lie evenly.
     ///
     /// # Safety
     /// As [`run_tiles`].

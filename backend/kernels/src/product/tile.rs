@@ -41,7 +41,9 @@ pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels, scratch
     let g = spread.as_ref().unwrap_or(g);
     let line = Line::of(g);
     let per_part = panels::count(g.columns);
-    let together = (WEIGHT_BYTES / (4 * panels::PANEL * g.k()).max(1)).max(1);
+    let again = work.positions.len() > V::ROWS;
+    let fitting = (WEIGHT_BYTES / (4 * panels::PANEL * g.k()).max(1)).max(1);
+    let together = if again { fitting } else { per_part };
     let mut next = work.panels.start;
     while next < work.panels.end {
         let (part, first) = (next / per_part, next % per_part);
@@ -70,6 +72,7 @@ pub(crate) struct Strip {
 }
 
 /// A tile's columns.
+#[derive(Clone, Copy)]
 pub(crate) struct Block {
     /// Group or parity.
     pub part: usize,
@@ -84,11 +87,16 @@ pub(crate) struct Block {
 /// Calls the instance for a number of rows.
 #[inline(always)]
 pub(super) unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip) {
+    let start = line.and_then(|line| Some((line, line.start(g, strip)?)));
     macro_rules! call {
         ($($rows:literal)*) => {
-            match (strip.rows, line) {
-                $(($rows, Some(line)) if $rows <= V::ROWS => line::along::<V, $rows>(line, strip),)*
-                $(($rows, None) if $rows <= V::ROWS => along::<V, $rows>(g, strip),)*
+            match (strip.rows, start) {
+                $(
+                    ($rows, Some((line, start))) if $rows <= V::ROWS => {
+                        line::along::<V, $rows>(g, line, start, strip)
+                    }
+                    ($rows, None) if $rows <= V::ROWS => along::<V, $rows>(g, strip),
+                )*
                 (rows, _) => unreachable!("a tile of {rows} rows"),
             }
         };
@@ -202,7 +210,7 @@ impl<const ROWS: usize> Rows<ROWS> {
 
 /// Whether every tap of a position with its first tap at y, x lies in the image.
 #[inline(always)]
-fn reaches(g: &Geometry<'_>, y: usize, x: usize) -> bool {
+pub(super) fn reaches(g: &Geometry<'_>, y: usize, x: usize) -> bool {
     let last = [
         y.wrapping_add((g.kernel[0] - 1).wrapping_mul(g.dilation[0])),
         x.wrapping_add((g.kernel[1] - 1).wrapping_mul(g.dilation[1])),
