@@ -1,10 +1,11 @@
 //! Where a crew's threads find tiles: one phase of one task at a time.
 //!
 //! # Protocol
-//! `unclaimed` counts the tiles of the current phase that nobody has claimed, `finished` those that are computed. The
-//! caller writes `job` while nothing is unclaimed and nothing is unfinished, then stores `unclaimed`. A thread claims
-//! tiles by taking them off `unclaimed`, and only then reads `job`; after computing them it adds them to `finished`.
-//! The caller goes on when all are finished. So
+//! `unclaimed` is the range of the current phase's tiles that nobody has claimed, `finished` counts those that are
+//! computed. The caller writes `job` while nothing is unclaimed and nothing is unfinished, then stores `unclaimed`. A
+//! thread claims tiles by taking them off one end of `unclaimed`, and only then reads `job`; after computing them it adds
+//! them to `finished`. The caller goes on when all are finished. Threads with even numbers claim at the front, the others
+//! at the back: most tiles of a step then lie next to the same thread's tiles of the step before, in its caches. So
 //!
 //! - a claim is always one of the current phase, however long ago the thread looked: there is no stale pointer to act
 //!   upon, and a thread that was preempted holds up nobody but for the tiles it has claimed;
@@ -15,15 +16,41 @@
 //!   and every read of `job` comes before its next write.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use super::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, Shared, Wait};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Shared, Wait};
 use crate::mem::SpanMut;
 use crate::task::Task;
 
 /// A counter on a cache line of its own (two, as lines are fetched in pairs).
 #[repr(align(128))]
 struct Line<T>(T);
+
+/// The tiles that are left, as one word: the first one below, the end above.
+#[derive(Clone, Copy, PartialEq)]
+struct Left(u64);
+
+impl Left {
+    fn new(tiles: usize) -> Self {
+        let end = u32::try_from(tiles).expect("fewer than 2^32 tiles");
+        Self(u64::from(end) << 32)
+    }
+
+    fn range(self) -> Range<usize> {
+        self.0 as u32 as usize..(self.0 >> 32) as usize
+    }
+
+    /// Without `take` tiles at the front or the back, and those tiles.
+    fn without(self, take: usize, front: bool) -> (Self, Range<usize>) {
+        let Range { start, end } = self.range();
+        if front {
+            (Self(self.0 + take as u64), start..start + take)
+        } else {
+            (Self(self.0 - ((take as u64) << 32)), end - take..end)
+        }
+    }
+}
 
 /// One phase of a task.
 #[derive(Clone, Copy)]
@@ -45,7 +72,7 @@ pub(crate) struct Job {
 impl Job {
     /// # Safety
     /// The caller has claimed `tiles`, is the only thread called `worker`, and task and scratch live.
-    unsafe fn run(&self, worker: usize, tiles: std::ops::Range<usize>) {
+    unsafe fn run(&self, worker: usize, tiles: Range<usize>) {
         // SAFETY: every worker's scratch lies within the block the job was made with.
         let scratch = unsafe { SpanMut::from_raw(self.scratch.add(worker * self.stride), self.bytes) };
         // SAFETY: the task lives; claims are disjoint, phases are separated, the scratch is this worker's.
@@ -55,7 +82,7 @@ impl Job {
 
 /// A crew's board.
 pub(crate) struct Board {
-    unclaimed: Line<AtomicUsize>,
+    unclaimed: Line<AtomicU64>,
     finished: Line<AtomicUsize>,
     /// Threads that share the work, the caller included: sets the size of claims.
     threads: AtomicUsize,
@@ -88,7 +115,7 @@ impl Board {
         let task: *const dyn Task = &Nothing;
         let job = Job { task, phase: 0, tiles: 0, scratch: std::ptr::null_mut(), stride: 0, bytes: 0 };
         Self {
-            unclaimed: Line(AtomicUsize::new(0)),
+            unclaimed: Line(AtomicU64::new(0)),
             finished: Line(AtomicUsize::new(0)),
             threads: AtomicUsize::new(1),
             joined: AtomicUsize::new(0),
@@ -130,7 +157,7 @@ impl Board {
         self.finished.0.store(0, Ordering::Relaxed);
         // SAFETY: all tiles of the phase before are finished, so nobody reads the job until there are unclaimed ones.
         unsafe { self.job.set(job) }
-        self.unclaimed.0.store(job.tiles, Ordering::Release);
+        self.unclaimed.0.store(Left::new(job.tiles).0, Ordering::Release);
         self.work(0);
         let mut wait = Wait::default();
         while self.finished.0.load(Ordering::Acquire) != job.tiles {
@@ -164,25 +191,21 @@ impl Board {
     fn work(&self, worker: usize) -> bool {
         let mut worked = false;
         loop {
-            let left = self.unclaimed.0.load(Ordering::Relaxed);
-            if left == 0 {
+            let left = Left(self.unclaimed.0.load(Ordering::Relaxed));
+            if left.range().is_empty() {
                 return worked;
             }
-            let take = claim(left, self.threads.load(Ordering::Relaxed));
-            let claimed = self.unclaimed.0.compare_exchange_weak(
-                left,
-                left - take,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            );
+            let take = claim(left.range().len(), self.threads.load(Ordering::Relaxed));
+            let (rest, tiles) = left.without(take, worker.is_multiple_of(2));
+            let claimed =
+                self.unclaimed.0.compare_exchange_weak(left.0, rest.0, Ordering::Acquire, Ordering::Relaxed);
             if claimed.is_err() {
                 continue;
             }
             // SAFETY: claimed and not finished, so the job is not written before `finished` below.
             let job = unsafe { self.job.get() };
-            let first = job.tiles - left;
             // SAFETY: these tiles are this thread's, and so is its number.
-            let tiles = catch_unwind(AssertUnwindSafe(|| unsafe { job.run(worker, first..first + take) }));
+            let tiles = catch_unwind(AssertUnwindSafe(|| unsafe { job.run(worker, tiles) }));
             let rest = match tiles {
                 Ok(()) => 0,
                 Err(failure) => self.fail(failure),
@@ -196,7 +219,7 @@ impl Board {
     fn fail(&self, failure: Box<dyn Any + Send>) -> usize {
         self.failure.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(failure);
         self.failed.store(true, Ordering::Relaxed);
-        self.unclaimed.0.swap(0, Ordering::Relaxed)
+        Left(self.unclaimed.0.swap(0, Ordering::Relaxed)).range().len()
     }
 }
 

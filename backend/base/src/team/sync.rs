@@ -1,7 +1,7 @@
 //! The synchronisation a board is made of, in one place so that a model checker can put its own here.
 
 pub(crate) use std::sync::Mutex;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use std::cell::UnsafeCell;
 use std::thread::yield_now;

@@ -7,9 +7,9 @@ use super::Panels;
 /// Bytes of source a task's positions read: they stay in L2 while panel after panel passes.
 const SOURCE_BYTES: usize = 160 << 10;
 /// Fewest task tiles to aim for: a few for each of a handful of threads.
-const TASKS: usize = 16;
+const TASKS: usize = 48;
 /// Work below which a task tile is not cut further, in multiply-adds.
-const LEAST_WORK: usize = 600_000;
+const LEAST_WORK: usize = 300_000;
 
 /// A grid of task tiles.
 #[derive(Clone, Copy, Debug)]
