@@ -61,7 +61,6 @@ unsafe fn column<V: Simd, const CAREFUL: bool>(w: &Window, src: *const f32, i: u
 ///
 /// # Safety
 /// As `column`, and the weights of `rows` tap rows can be read.
-#[expect(clippy::needless_range_loop, reason = "indices are columns of the window, read and moved")]
 #[inline(always)]
 unsafe fn sliding<V: Simd, const K: usize, const S: usize, const N: usize, const CAREFUL: bool>(
     w: &Window,

@@ -88,10 +88,10 @@ unsafe fn pixel<V: Simd, const T: usize>(
         for c in (0..channels).step_by(V::LANES) {
             let n = channels - c;
             let mut sum = V::splat(0.0);
-            for i in 0..T {
+            for (i, line) in from.iter().enumerate() {
                 let mut row = V::splat(0.0);
-                for j in 0..T {
-                    let at = from[i][j].add(c);
+                for (j, from) in line.iter().enumerate() {
+                    let at = from.add(c);
                     let v = if n < V::LANES { V::load_first(at, n) } else { V::load(at) };
                     row = if T == 1 { v } else { v.mul_add(V::splat(x.weight[j]), row) };
                 }
