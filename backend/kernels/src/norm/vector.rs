@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use tandem_base::strided::MAX_RANK;
 use tandem_base::{Isa, SpanMut, Strided};
 
 use super::scalar::shapes;
@@ -68,9 +69,9 @@ impl Walk {
         let parameters = match p.kind {
             Kind::Layer { .. } | Kind::Rms { .. } => Strided::contiguous(src.sizes()),
             Kind::Group { .. } => {
-                let mut strides = vec![0; src.rank()];
+                let mut strides = [0; MAX_RANK];
                 strides[1] = 1;
-                Strided::new(src.sizes(), &strides)
+                Strided::new(src.sizes(), &strides[..src.rank()])
             }
         };
         let elements = src.elements();

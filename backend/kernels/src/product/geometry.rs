@@ -93,8 +93,16 @@ impl<'a> Geometry<'a> {
 
     /// Strides of a destination whose positions lie evenly, as of one image row; `None` where they do not.
     pub fn even(&self, strides: &[usize; 4]) -> Option<[usize; 4]> {
-        let shape = Strided::new(&self.out, &[strides[0], strides[2], strides[3]]);
-        shape.reshaped(&[self.positions()]).map(|line| [0, strides[1], 0, line.stride(0)])
+        let (mut step, mut span) = (0, 1);
+        for (size, stride) in self.out.into_iter().zip([strides[0], strides[2], strides[3]]).rev() {
+            match (size, span) {
+                (1, _) => {}
+                (_, 1) => (step, span) = (stride, size),
+                _ if stride != step * span => return None,
+                _ => span *= size,
+            }
+        }
+        Some([0, strides[1], 0, step])
     }
 
     /// The same sizes as one image row of single pixels; segments and strides are the caller's to replace.

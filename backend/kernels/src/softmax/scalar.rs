@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use tandem_base::strided::MAX_RANK;
 use tandem_base::{Isa, SpanMut, Strided};
 
 use super::{Args, Problem, Softmax};
@@ -50,7 +51,9 @@ unsafe fn run(
 
 /// One element per row of the softmax.
 pub(super) fn rows(p: &Problem) -> Strided {
-    let mut sizes = p.src.sizes().to_vec();
+    let mut sizes = [1; MAX_RANK];
+    let rank = p.src.rank();
+    sizes[..rank].copy_from_slice(p.src.sizes());
     sizes[p.dim] = 1;
-    Strided::new(&sizes, p.src.strides())
+    Strided::new(&sizes[..rank], p.src.strides())
 }
