@@ -116,11 +116,13 @@ impl Pool {
                 thread: OnceLock::new(),
             }));
             let name = format!("tandem-{}", self.workers.len() + 1);
-            let Ok(handle) = thread::Builder::new().name(name).spawn(|| worker.live()) else { return };
+            let Ok(handle) = thread::Builder::new().name(name).spawn(|| worker.live()) else { break };
             worker.thread.get_or_init(|| handle.thread().clone());
             self.workers.push(worker);
-            // Every board that is not free is a crew's or held by a worker about to leave: with one a worker and one a
-            // crew there is always a free one.
+        }
+        // Every board that is not free is a crew's or held by a worker about to leave: with one a worker and one for the
+        // crew, a crew alone always finds a free one.
+        while self.boards.len() <= self.workers.len() {
             self.boards.push(Arc::new(Board::new()));
         }
     }

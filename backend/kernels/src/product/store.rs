@@ -186,33 +186,39 @@ pub(super) unsafe fn finish<V: Tile>(
 ) {
     let (channel, left, column) = columns(g, block);
     let e = &g.epilogue;
-    for index in 0..places.len() * vectors {
-        let (place, v) = (&places[index / vectors], index % vectors);
+    let (stride, residual_stride) = (g.dst_strides[1], g.residual_strides()[1]);
+    for v in 0..vectors {
         let n = left.saturating_sub(v * V::LANES).min(V::LANES);
         let (channel, column) = (channel + v * V::LANES, column + v * V::LANES);
         if n == 0 {
-            continue;
+            return;
         }
         // SAFETY: the caller's.
         unsafe {
-            let mut x = V::load(sums.add(index * V::LANES));
-            let bias = if e.bias { V::load(g.operands.bias.ptr().add(column)) } else { V::splat(0.0) };
-            x = x.mul_add(V::splat(g.alpha), bias);
-            x = simd::act(e.act, x);
+            let alpha = V::splat(g.alpha);
+            let (mut bias, mut scale, mut shift) = (V::splat(0.0), V::splat(1.0), V::splat(0.0));
+            if e.bias {
+                bias = V::load(g.operands.bias.ptr().add(column));
+            }
             if e.scale_shift {
-                let scale = V::load(g.operands.scale.ptr().add(column));
-                let shift = V::load(g.operands.shift.ptr().add(column));
-                x = x.mul_add(scale, shift);
+                scale = V::load(g.operands.scale.ptr().add(column));
+                shift = V::load(g.operands.shift.ptr().add(column));
             }
-            if e.residual.is_some() {
-                let stride = g.residual_strides()[1];
-                let from = g.operands.residual.ptr().add(place.residual + channel * stride);
-                x = x + gather::<V>(from, stride, n);
+            for (r, place) in places.iter().enumerate() {
+                let mut x = V::load(sums.add((r * vectors + v) * V::LANES)).mul_add(alpha, bias);
+                x = simd::act(e.act, x);
+                if e.scale_shift {
+                    x = x.mul_add(scale, shift);
+                }
+                if e.residual.is_some() {
+                    let from = g.operands.residual.ptr().add(place.residual + channel * residual_stride);
+                    x = x + gather::<V>(from, residual_stride, n);
+                }
+                if e.act2 != Act::None {
+                    x = simd::act(e.act2, x);
+                }
+                scatter(x, g.dst.add(place.dst + channel * stride), stride, n);
             }
-            if e.act2 != Act::None {
-                x = simd::act(e.act2, x);
-            }
-            scatter(x, g.dst.add(place.dst + channel * g.dst_strides[1]), g.dst_strides[1], n);
         }
     }
 }

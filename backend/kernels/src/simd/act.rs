@@ -47,11 +47,11 @@ pub(crate) fn curve<V: Simd>(act: Act, x: V) -> V {
     }
 }
 
-/// clamp(x + 3, 0, 6) / 6
+/// clamp(x + 3, 0, 6) / 6, to 1 ulp
 #[inline(always)]
 fn hard_sigmoid<V: Simd>(x: V) -> V {
     let shifted = x + x.all(3.0);
-    x.all(6.0).min(x.all(0.0).max(shifted)) / x.all(6.0)
+    x.all(6.0).min(x.all(0.0).max(shifted)) * x.all(1.0 / 6.0)
 }
 
 /// x tanh(ln(1 + e)) with e = e^x is x n / (n + 2) with n = e (e + 2): no logarithm, no cancellation.
