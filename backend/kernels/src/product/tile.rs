@@ -5,7 +5,7 @@ use std::ops::Range;
 use tandem_base::SpanMut;
 
 use super::line::{self, Line};
-use super::store::{Place, plain, store};
+use super::store::Place;
 use super::{Geometry, Segment, Tile};
 use crate::conv::MAX_SEGMENTS;
 use crate::panels;
@@ -44,14 +44,18 @@ pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels, scratch
     let again = work.positions.len() > V::ROWS;
     let fitting = (WEIGHT_BYTES / (4 * panels::PANEL * g.k()).max(1)).max(1);
     let together = if again { fitting } else { per_part };
+    // Strips end with image rows, for then they are lines, unless that makes them short.
+    let width = g.out[2];
+    let by_row = 3 * width >= 2 * V::ROWS * width.div_ceil(V::ROWS);
     let mut next = work.panels.start;
     while next < work.panels.end {
         let (part, first) = (next / per_part, next % per_part);
         let last = (first + together.min(work.panels.end - next)).min(per_part);
         let mut at = work.positions.start;
-        let tiles = work.positions.len().div_ceil(V::ROWS);
-        for left in (1..=tiles).rev() {
-            let rows = (work.positions.end - at).div_ceil(left);
+        while at < work.positions.end {
+            let left = work.positions.end - at;
+            let left = if by_row { left.min(width - at % width) } else { left };
+            let rows = left.div_ceil(left.div_ceil(V::ROWS));
             // SAFETY: the caller's.
             unsafe { V::tiles(g, line.as_ref(), &Strip { part, panels: first..last, at, rows }) }
             at += rows;
@@ -225,28 +229,26 @@ unsafe fn one<V: Tile, const ROWS: usize, const VECTORS: usize>(
     rows: &Rows<ROWS>,
     block: &Block,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller's; vectors of sums lie one after the other, as f32 do in a vector.
     unsafe {
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-        if !accumulate(g, rows, block, &mut sums) {
-            store(g, block, &rows.places, &sums);
-        }
+        accumulate(g, rows, block, &mut sums);
+        V::finish(g, block, &rows.places, sums.as_ptr().cast::<f32>(), VECTORS);
     }
 }
 
-/// sums = lhs * rhs, run after run; or the stored tile where the epilogue is a bias and a clamp at most.
+/// sums = lhs * rhs, run after run.
 #[inline(always)]
 unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
     g: &Geometry<'_>,
     rows: &Rows<ROWS>,
     block: &Block,
     sums: &mut [[V; VECTORS]; ROWS],
-) -> bool {
+) {
     // SAFETY: the caller's; pointers are into the sources, or at RUN zeros for at most RUN channels.
     unsafe {
         // Sums whose address goes nowhere stay in registers.
         let mut own = [[V::splat(0.0); VECTORS]; ROWS];
-        let plain = plain(g, block, VECTORS * V::LANES);
         let panel = block.part * g.k() * g.padded() + block.panel * panels::PANEL * g.k();
         let mut rhs = g.weight.add(panel + block.first);
         for ky in 0..g.kernel[0] {
@@ -264,31 +266,7 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
                 }
             }
         }
-        if let Some(plain) = plain {
-            let mut bias = [V::splat(0.0); VECTORS];
-            if let Some(from) = plain.bias {
-                for (v, bias) in bias.iter_mut().enumerate() {
-                    *bias = V::load(from.add(v * V::LANES));
-                }
-            }
-            let (lo, hi) = (V::splat(plain.lo), V::splat(plain.hi));
-            if let Some(residual) = plain.residual {
-                for (row, place) in own.iter_mut().zip(&rows.places) {
-                    for (v, sum) in row.iter_mut().enumerate() {
-                        *sum = *sum + V::load(residual.add(place.residual() + v * V::LANES));
-                    }
-                }
-            }
-            for (row, place) in own.iter().zip(&rows.places) {
-                let to = plain.dst.add(place.dst());
-                for (v, (sum, bias)) in row.iter().zip(bias).enumerate() {
-                    hi.min(lo.max(*sum + bias)).store(to.add(v * V::LANES));
-                }
-            }
-            return true;
-        }
         *sums = own;
-        false
     }
 }
 
