@@ -17,7 +17,6 @@ pub mod norm;
 pub mod panels;
 pub mod peak;
 pub mod pool;
-#[cfg(target_arch = "x86_64")]
 mod product;
 pub mod reduce;
 pub mod resize;
