@@ -21,6 +21,7 @@ mod product;
 pub mod reduce;
 pub mod resize;
 pub mod simd;
+pub mod sme2;
 pub mod softmax;
 #[cfg(test)]
 mod testing;

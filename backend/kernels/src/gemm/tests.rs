@@ -50,17 +50,20 @@ fn check(p: &Problem) {
     let operands = [values(columns, 3), values(columns, 4), values(columns, 5), values(p.dst.extent(), 6)];
     let [bias, scale, shift, residual] = operands.each_ref().map(|o| Span::from(&o[..]));
     let epilogue = EpilogueArgs { bias, scale, shift, residual };
-    for row in KERNELS.iter().filter(|r| Isa::detect().has(r.isa)) {
+    let here = KERNELS.iter().filter(|row| Isa::detect().has(row.isa));
+    for row in here.chain(crate::sme2::tests::GEMM).filter(|row| (row.supports)(p).is_ok()) {
         let mut dst = vec![-7.5f32; p.dst.extent() + 8];
         let mut shared = AlignedBuf::zeroed((row.workspace)(p).shared);
         let (lhs_span, rhs_span) = (Span::from(&lhs[..]), Span::from(&rhs[..]));
         let args =
             Args { lhs: lhs_span, rhs: rhs_span, epilogue, dst: SpanMut::from(&mut dst[..p.dst.extent()]) };
+        let mut scratch = AlignedBuf::zeroed((row.workspace)(p).per_worker);
+        scratch.bytes_mut().fill(0xa5);
         let task = row.bind(p, args, SpanMut::from(shared.bytes_mut())).unwrap();
         for phase in 0..task.phases() {
             for tile in (0..task.tiles(phase)).rev() {
-                // SAFETY: every tile of a phase once, phases in order; the rows want no scratch.
-                unsafe { task.run(phase, tile..tile + 1, SpanMut::empty()) }
+                // SAFETY: every tile of a phase once, phases in order, with the scratch the row wants.
+                unsafe { task.run(phase, tile..tile + 1, SpanMut::from(scratch.bytes_mut())) }
             }
         }
         assert!(

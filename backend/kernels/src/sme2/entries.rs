@@ -1,0 +1,52 @@
+//! The assembly's entries.
+
+#![cfg(target_arch = "aarch64")]
+
+use std::sync::OnceLock;
+
+use super::{Pack, Product, Unit};
+
+#[cfg(not(target_vendor = "apple"))]
+macro_rules! symbols {
+    () => {
+        include_str!("elf.s")
+    };
+}
+#[cfg(target_vendor = "apple")]
+macro_rules! symbols {
+    () => {
+        include_str!("macho.s")
+    };
+}
+
+std::arch::global_asm!(
+    concat!(symbols!(), include_str!("frame.s"), include_str!("product_f32.s"), include_str!("pack_f32.s")),
+    options(raw)
+);
+
+unsafe extern "C" {
+    fn tandem_sme2_vector() -> u64;
+    fn tandem_sme2_product_f32(product: *const Product);
+    fn tandem_sme2_pack_f32(pack: *const Pack);
+}
+
+/// The matrix unit of this CPU.
+pub struct Sme2;
+
+impl Unit for Sme2 {
+    fn lanes() -> usize {
+        static LANES: OnceLock<usize> = OnceLock::new();
+        // SAFETY: asked only where a row of the unit is planned or run, which needs its instructions.
+        *LANES.get_or_init(|| unsafe { tandem_sme2_vector() } as usize / size_of::<f32>())
+    }
+
+    unsafe fn pack(pack: &Pack) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_pack_f32(pack) }
+    }
+
+    unsafe fn product(product: &Product) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_product_f32(product) }
+    }
+}

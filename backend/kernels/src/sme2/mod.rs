@@ -1,0 +1,135 @@
+//! The matrix unit: outer products of SME2 into ZA, on slabs that hold k outermost.
+//!
+//! A [`Unit`] packs and multiplies. [`Sme2`] is the assembly of this folder; [`Emulated`] does the same steps in scalar
+//! Rust at any vector length, so that everything above the unit is planned and tested on every host. An entry covers a
+//! run of tiles and enters and leaves streaming mode itself: nothing else of Tandem ever runs in it.
+//!
+//! Sums run over k in order with fused multiply-adds, as in every other row: the same bits from every engine.
+
+mod emulated;
+mod entries;
+mod finish;
+mod gemm;
+mod tables;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use emulated::Emulated;
+#[cfg(target_arch = "aarch64")]
+pub use entries::Sme2;
+pub(crate) use gemm::row as gemm_row;
+
+/// Multiply-adds of one unit in GFLOP/s with f32: an Apple M4's as published, until a device profile says otherwise.
+const GFLOPS: f64 = 1900.0;
+/// Time to enter and leave streaming mode, in ns: assumed, no figure is published.
+const ENTRY_NS: f64 = 100.0;
+
+/// f32 of a vector of at most 2048 bits, the most the architecture allows.
+pub const MAX_LANES: usize = 64;
+
+/// k values of lhs that follow each other at one distance: a tap of a segment, or all of k.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Run {
+    /// Elements from the group's start to the run's first k.
+    pub offset: usize,
+    /// Number of k.
+    pub count: usize,
+}
+
+/// Groups of 2 VL positions times panels of columns, where VL is the f32 of a vector.
+///
+/// dst[position][column] = clamp(sum over k of lhs[k][position] * rhs[k][column] + bias[column]).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Product {
+    /// First position of the first group at offset 0; positions are contiguous.
+    pub lhs: *const f32,
+    /// Elements from one k to the next within a run.
+    pub lhs_step: usize,
+    /// Elements from one group to the next.
+    pub lhs_group: usize,
+    /// Number of groups, at least 1.
+    pub groups: usize,
+    /// The k of lhs in the order of rhs's rows.
+    pub runs: *const Run,
+    /// Number of runs, at least 1, each of at least 1 k.
+    pub run_count: usize,
+    /// First row of the first panel; columns are contiguous.
+    pub rhs: *const f32,
+    /// Elements from one k to the next.
+    pub rhs_step: usize,
+    /// Elements from one panel to the next.
+    pub rhs_panel: usize,
+    /// Number of panels, at least 1.
+    pub panels: usize,
+    /// Columns of a panel; of the last one, those up to `columns` count.
+    pub width: usize,
+    /// Where column 0 of every position goes, 2 VL pointers a group; positions nobody wants point to a spare row.
+    pub rows: *const *mut f32,
+    /// End of the columns to compute.
+    pub columns: usize,
+    /// Positions lhs may be read for where it lies k by k with gaps, all groups together.
+    pub positions: usize,
+    /// Bias per column, or null.
+    pub bias: *const f32,
+    /// Lower and upper bound, or null. NaN passes through.
+    pub clamp: *const [f32; 2],
+    /// Column of the first panel's first column.
+    pub first: usize,
+}
+
+impl Product {
+    /// Nothing, to be filled in.
+    const NONE: Self = Self {
+        lhs: std::ptr::null(),
+        lhs_step: 0,
+        lhs_group: 0,
+        groups: 0,
+        runs: std::ptr::null(),
+        run_count: 0,
+        rhs: std::ptr::null(),
+        rhs_step: 0,
+        rhs_panel: 0,
+        panels: 0,
+        width: 0,
+        rows: std::ptr::null(),
+        columns: 0,
+        positions: 0,
+        bias: std::ptr::null(),
+        clamp: std::ptr::null(),
+        first: 0,
+    };
+}
+
+/// Rows of contiguous k to groups of 2 VL positions, k outermost: dst[group][k][position] = rows[position][k].
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Pack {
+    /// First k of every position, 2 VL pointers a group; each row can be read for `k` elements.
+    pub rows: *const *const f32,
+    /// Number of groups, at least 1.
+    pub groups: usize,
+    /// Number of k, at least 1.
+    pub k: usize,
+    /// Group 0, k 0.
+    pub dst: *mut f32,
+    /// Elements from one k to the next, at least 2 VL.
+    pub step: usize,
+    /// Elements from one group to the next.
+    pub group: usize,
+}
+
+/// Something that packs and multiplies like the matrix unit.
+pub trait Unit: 'static {
+    /// f32 of a vector: a power of two from 4 to [`MAX_LANES`].
+    fn lanes() -> usize;
+
+    /// # Safety
+    /// All elements the description names can be read or written; the CPU has the unit.
+    unsafe fn pack(pack: &Pack);
+
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn product(product: &Product);
+}

@@ -1,0 +1,216 @@
+// void tandem_sme2_product_f32(const Product *): groups of 2 VL positions times panels of columns, VL = f32 of a
+// streaming vector, any VL of at least 4.
+//
+// ZA       za0 za1 / za2 za3: first / second VL positions of a group times first / second VL columns of a block.
+// Vectors  z0-z7 lhs of four k, z16-z23 rhs of four k; at the end z0-z3 and z8-z11 sums, z12 and z13 the clamp.
+// p0 all lanes, pn8 the block's columns, pn9 the group's positions, pn10 all lanes.
+// x0 Product            x1 lhs of the group       x2 rhs of the block      x3 groups left      x4 panels left
+// x5 column in panel    x6 column                 x7 row pointers          x8 run              x9-x11 1, 2, 3 lhs steps
+// x13 4 lhs steps (B)   x14-x16 1, 2, 3 rhs steps x17 4 rhs steps (B)      x19 runs left       x20-x23 rows, scratch
+// x24 lhs   x25 rhs     x26 k left                x27 VL                   x28 rhs of the panel
+// Contract: see `Product` in mod.rs. Clobbers what AAPCS64 allows.
+
+.equ LHS, 0
+.equ LHS_STEP, 8
+.equ LHS_GROUP, 16
+.equ GROUPS, 24
+.equ RUNS, 32
+.equ RUN_COUNT, 40
+.equ RHS, 48
+.equ RHS_STEP, 56
+.equ RHS_PANEL, 64
+.equ PANELS, 72
+.equ WIDTH, 80
+.equ ROWS, 88
+.equ COLUMNS, 96
+.equ POSITIONS, 104
+.equ BIAS, 112
+.equ CLAMP, 120
+.equ FIRST, 128
+
+.macro OUTER a0, a1, b0, b1
+    fmopa za0.s, p0/m, p0/m, \a0\().s, \b0\().s
+    fmopa za1.s, p0/m, p0/m, \a0\().s, \b1\().s
+    fmopa za2.s, p0/m, p0/m, \a1\().s, \b0\().s
+    fmopa za3.s, p0/m, p0/m, \a1\().s, \b1\().s
+.endm
+
+.macro OUTER4
+    OUTER z0, z1, z16, z17
+    OUTER z2, z3, z18, z19
+    OUTER z4, z5, z20, z21
+    OUTER z6, z7, z22, z23
+.endm
+
+// Four k of an operand whose k lie behind each other, `at` vectors on.
+.macro NEXT4 r0, r3, r4, r7, ptr, at0, at4
+    ld1w {\r0\().s-\r3\().s}, pn10/z, [\ptr, #\at0, mul vl]
+    ld1w {\r4\().s-\r7\().s}, pn10/z, [\ptr, #\at4, mul vl]
+.endm
+
+.macro LHS4 form
+.ifc \form, packed
+    NEXT4 z0, z3, z4, z7, x24, 0, 4
+.else
+    ld1w {z0.s-z1.s}, pn9/z, [x24]
+    ld1w {z2.s-z3.s}, pn9/z, [x24, x9, lsl #2]
+    ld1w {z4.s-z5.s}, pn9/z, [x24, x10, lsl #2]
+    ld1w {z6.s-z7.s}, pn9/z, [x24, x11, lsl #2]
+.endif
+    add x24, x24, x13
+.endm
+
+.macro RHS4 form
+.ifc \form, packed
+    NEXT4 z16, z19, z20, z23, x25, 0, 4
+.else
+    ld1w {z16.s-z17.s}, pn8/z, [x25]
+    ld1w {z18.s-z19.s}, pn8/z, [x25, x14, lsl #2]
+    ld1w {z20.s-z21.s}, pn8/z, [x25, x15, lsl #2]
+    ld1w {z22.s-z23.s}, pn8/z, [x25, x16, lsl #2]
+.endif
+    add x25, x25, x17
+.endm
+
+// All k of the tile, run by run.
+.macro REDUCE lhs, rhs
+10: ldp x24, x26, [x8], #16
+    add x24, x1, x24, lsl #2
+.ifc \lhs\rhs, packedpacked
+    subs x26, x26, #8
+    b.lo 12f
+11: NEXT4 z0, z3, z4, z7, x24, 0, 4
+    NEXT4 z16, z19, z20, z23, x25, 0, 4
+    OUTER4
+    NEXT4 z0, z3, z4, z7, x24, 8, 12
+    NEXT4 z16, z19, z20, z23, x25, 8, 12
+    add x24, x24, x13, lsl #1
+    add x25, x25, x17, lsl #1
+    OUTER4
+    subs x26, x26, #8
+    b.hs 11b
+12: add x26, x26, #8
+.endif
+    subs x26, x26, #4
+    b.lo 14f
+13: LHS4 \lhs
+    RHS4 \rhs
+    OUTER4
+    subs x26, x26, #4
+    b.hs 13b
+14: adds x26, x26, #4
+    b.eq 16f
+15: ld1w {z0.s-z1.s}, pn9/z, [x24]
+    ld1w {z16.s-z17.s}, pn8/z, [x25]
+    add x24, x24, x9, lsl #2
+    add x25, x25, x14, lsl #2
+    OUTER z0, z1, z16, z17
+    subs x26, x26, #1
+    b.ne 15b
+16: subs x19, x19, #1
+    b.ne 10b
+    b 20f
+.endm
+
+// Two tiles to VL rows; `clamp` is yes or no.
+.macro STORE left, right, clamp
+    mov w12, #0
+1:  mova {z0.s-z3.s}, \left\()h.s[w12, 0:3]
+    mova {z8.s-z11.s}, \right\()h.s[w12, 0:3]
+.ifc \clamp, yes
+    fmax {z0.s-z3.s}, {z0.s-z3.s}, z12.s
+    fmax {z8.s-z11.s}, {z8.s-z11.s}, z12.s
+    fmin {z0.s-z3.s}, {z0.s-z3.s}, z13.s
+    fmin {z8.s-z11.s}, {z8.s-z11.s}, z13.s
+.endif
+    ldp x20, x21, [x7], #16
+    ldp x22, x23, [x7], #16
+    st1w {z0.s, z8.s}, pn8, [x20, x6, lsl #2]
+    st1w {z1.s, z9.s}, pn8, [x21, x6, lsl #2]
+    st1w {z2.s, z10.s}, pn8, [x22, x6, lsl #2]
+    st1w {z3.s, z11.s}, pn8, [x23, x6, lsl #2]
+    add w12, w12, #4
+    cmp w12, w27
+    b.lo 1b
+.endm
+
+FUNCTION tandem_sme2_product_f32
+    ENTER
+    cntw x27
+    ptrue p0.s
+    ptrue pn10.s
+    ldr x9, [x0, #LHS_STEP]
+    ldr x14, [x0, #RHS_STEP]
+    lsl x10, x9, #1
+    add x11, x10, x9
+    lsl x13, x9, #4
+    lsl x15, x14, #1
+    add x16, x15, x14
+    lsl x17, x14, #4
+    ldr x28, [x0, #RHS]
+    ldr x4, [x0, #PANELS]
+    ldr x6, [x0, #FIRST]
+30: // panel
+    mov x2, x28
+    mov x5, #0
+31: // block of 2 VL columns
+    ldr x20, [x0, #COLUMNS]
+    cmp x6, x20
+    b.hs 90f
+    whilelt pn8.s, x6, x20, vlx2
+    ldr x1, [x0, #LHS]
+    ldr x3, [x0, #GROUPS]
+    ldr x7, [x0, #ROWS]
+    ldr x30, [x0, #POSITIONS]
+32: // group of 2 VL positions
+    whilelt pn9.s, xzr, x30, vlx2
+    zero {za}
+    mov x25, x2
+    ldp x8, x19, [x0, #RUNS]
+    lsl x20, x27, #1
+    // A form is packed where a step is the 2 VL elements that are used of it.
+    cmp x30, x20
+    b.lo 4f
+    cmp x9, x20
+    b.ne 4f
+    cmp x14, x20
+    b.ne 3f
+    REDUCE packed, packed
+3:  REDUCE packed, strided
+4:  cmp x14, x20
+    b.ne 5f
+    REDUCE strided, packed
+5:  REDUCE strided, strided
+20: ldr x20, [x0, #BIAS]
+    cbz x20, 21f
+    ld1w {z4.s-z5.s}, pn8/z, [x20, x6, lsl #2]
+    fmov z0.s, #1.0
+    OUTER z0, z0, z4, z5
+21: ldr x20, [x0, #CLAMP]
+    cbz x20, 22f
+    ld1rw {z12.s}, p0/z, [x20]
+    ld1rw {z13.s}, p0/z, [x20, #4]
+    STORE za0, za1, yes
+    STORE za2, za3, yes
+    b 23f
+22: STORE za0, za1, no
+    STORE za2, za3, no
+23: ldr x20, [x0, #LHS_GROUP]
+    add x1, x1, x20, lsl #2
+    sub x30, x30, x27, lsl #1
+    subs x3, x3, #1
+    b.ne 32b
+    // Next block: of this panel, or of the next.
+    lsl x20, x27, #1
+    add x2, x2, x20, lsl #2
+    add x5, x5, x20
+    add x6, x6, x20
+    ldr x20, [x0, #WIDTH]
+    cmp x5, x20
+    b.lo 31b
+    ldr x20, [x0, #RHS_PANEL]
+    add x28, x28, x20, lsl #2
+    subs x4, x4, #1
+    b.ne 30b
+90: LEAVE
+END tandem_sme2_product_f32

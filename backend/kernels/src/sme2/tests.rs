@@ -1,0 +1,16 @@
+//! The emulated unit's rows: what is planned and driven on every host.
+
+use tandem_base::Isa;
+
+use super::{Emulated, gemm_row};
+use crate::kernel::Kernel;
+use crate::simd::Scalar;
+
+/// Rows of emulated units, for the families' own tests.
+pub(crate) static GEMM: &[Kernel<crate::gemm::Gemm>] = &[
+    gemm_row::<Emulated<4>, Scalar>("emulated-sme-128", Isa::SCALAR),
+    gemm_row::<Emulated<8>, Scalar>("emulated-sme-256", Isa::SCALAR),
+    gemm_row::<Emulated<16>, Scalar>("emulated-sme-512", Isa::SCALAR),
+    #[cfg(target_arch = "aarch64")]
+    gemm_row::<super::Sme2, Scalar>("sme2-try", Isa::SCALAR),
+];
