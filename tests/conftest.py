@@ -3,6 +3,9 @@ import functools
 import pytest
 import torch
 
+# A program, not tests.
+collect_ignore = ["arm/cases.py"]
+
 
 def _cache_decomposition_tables() -> None:
     """Torch walks every operator it has for each export; the walk's answer does not change within a test run."""

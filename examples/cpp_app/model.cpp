@@ -79,6 +79,13 @@ void fill_values(ScalarType type, std::vector<uint8_t>& bytes, uint64_t seed) {
     }
     return;
   }
+  if (type == ScalarType::Half) {
+    for (size_t at = 0; at + 2 <= bytes.size(); at += 2) {
+      const executorch::aten::Half value = static_cast<float>(next(state) >> 56) * 0x1p-7f - 1.0f;
+      std::memcpy(&bytes[at], &value, 2);
+    }
+    return;
+  }
   const size_t width = executorch::runtime::elementSize(type);
   std::fill(bytes.begin(), bytes.end(), uint8_t{0});
   for (size_t at = 0; at + width <= bytes.size(); at += width) {

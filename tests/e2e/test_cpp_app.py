@@ -73,6 +73,10 @@ def test_same_bits_at_every_thread_count(app, unet):
     assert runs[0] and runs[1:] == runs[:1] * 2
 
 
+def test_marked_phases_change_nothing(app, unet):
+    assert checksums(done(app, unet.pte, "--phases")) == checksums(done(app, unet.pte))
+
+
 def test_options_reach_the_engine(app, unet):
     plain = checksums(done(app, unet.pte, "--option", "threads=2", "--option", "isa=scalar"))
     assert plain == checksums(done(app, unet.pte, "--option", "isa=scalar", "--option", "algorithm=fast"))

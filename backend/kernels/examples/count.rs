@@ -1,0 +1,186 @@
+//! A case at kernel level: all the work of an operator on given operands, once to warm and once more between marks that
+//! `cargo xtask arm count` counts instructions by.
+//!
+//! `count CASE [--isa neon,…] [--row part of a row's name]`; without arguments it lists the cases. It prints the rows it
+//! ran.
+
+use tandem_base::team::{Scratch, Team};
+use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
+use tandem_kernels::{Epilogue, EpilogueArgs, Family, Kernel, Rates, select};
+use tandem_kernels::{conv, depthwise, gemm, panels, softmax};
+
+/// A case's name and the steps it takes.
+type Case = (&'static str, fn(&mut Op));
+
+const CASES: &[Case] = &[
+    ("linear_f32", |op| linear_f32(op, [256, 1024, 1024])),
+    ("conv_f32", |op| conv_f32(op, image([1, 64, 56, 56], NCHW))),
+    ("conv_f32_nhwc", |op| conv_f32(op, image([1, 64, 56, 56], NHWC))),
+    ("matmul_f32", |op| matmul_f32(op, [8, 256, 64, 256])),
+    ("softmax_f32", |op| softmax_f32(op, &[256, 1024])),
+    ("depthwise_f32", |op| depthwise_f32(op, image([1, 64, 56, 56], NCHW))),
+    ("depthwise_f32_nhwc", |op| depthwise_f32(op, image([1, 64, 56, 56], NHWC))),
+];
+
+const NCHW: [u8; 4] = [0, 1, 2, 3];
+const NHWC: [u8; 4] = [0, 2, 3, 1];
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some(name) = args.first() else {
+        return CASES.iter().for_each(|(name, _)| println!("{name}"));
+    };
+    let option = |key: &str| {
+        args.iter().position(|a| a == key).map(|at| args.get(at + 1).expect("an option has a value").as_str())
+    };
+    let (_, steps) = CASES.iter().find(|(case, _)| case == name).expect("a case of the list");
+    let enabled = option("--isa").map_or_else(Isa::detect, |list| Isa::parse(list).expect("known features"));
+    let row = option("--row").unwrap_or_default().to_owned();
+    let mut op = Op { isa: enabled & Isa::detect(), row, steps: Vec::new() };
+    steps(&mut op);
+    op.run();
+}
+
+fn linear_f32(op: &mut Op, [m, n, k]: [usize; 3]) {
+    let problem = gemm::Problem {
+        lhs: Strided::contiguous(&[1, m, k]),
+        rhs: gemm::Rhs::Panels,
+        dst: Strided::contiguous(&[1, m, n]),
+        alpha: 1.0,
+        epilogue: Epilogue { bias: true, ..Epilogue::default() },
+    };
+    let epilogue = EpilogueArgs { bias: floats(panels::padded(n)), ..EpilogueArgs::none() };
+    let (lhs, rhs) = (floats(m * k), floats(k * panels::padded(n)));
+    op.step(gemm::KERNELS, problem, gemm::Args { lhs, rhs, epilogue, dst: room(m * n) });
+}
+
+fn matmul_f32(op: &mut Op, [batch, m, k, n]: [usize; 4]) {
+    let rhs = Strided::contiguous(&[batch, k, n]);
+    let problem = gemm::Problem {
+        lhs: Strided::contiguous(&[batch, m, k]),
+        rhs: gemm::Rhs::Strided(rhs),
+        dst: Strided::contiguous(&[batch, m, n]),
+        alpha: 1.0,
+        epilogue: Epilogue::default(),
+    };
+    let (lhs, rhs) = (floats(batch * m * k), floats(batch * k * n));
+    op.step(
+        gemm::KERNELS,
+        problem,
+        gemm::Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: room(batch * m * n) },
+    );
+}
+
+/// 3×3, padding 1, as many channels out as in.
+fn conv_f32(op: &mut Op, image: Strided) {
+    let problem = conv::Problem {
+        src: vec![image],
+        dst: image,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: [1; 4],
+        dilation: [1; 2],
+        groups: 1,
+        shuffle: 1,
+        epilogue: Epilogue { bias: true, ..Epilogue::default() },
+        fast_math: false,
+    };
+    let columns = problem.padded_columns();
+    let mut src = [Span::empty(); conv::MAX_SEGMENTS];
+    src[0] = floats(image.extent());
+    let args = conv::Args {
+        src,
+        weight: floats(problem.k() * columns),
+        epilogue: EpilogueArgs { bias: floats(columns), ..EpilogueArgs::none() },
+        dst: room(image.extent()),
+    };
+    op.step(conv::KERNELS, problem, args);
+}
+
+/// 3×3, padding 1.
+fn depthwise_f32(op: &mut Op, image: Strided) {
+    let problem = depthwise::Problem {
+        src: image,
+        dst: image,
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: [1; 4],
+        dilation: [1; 2],
+        epilogue: Epilogue { bias: true, ..Epilogue::default() },
+    };
+    let columns = panels::padded(image.size(1));
+    let args = depthwise::Args {
+        src: floats(image.extent()),
+        weight: floats(9 * columns),
+        epilogue: EpilogueArgs { bias: floats(columns), ..EpilogueArgs::none() },
+        dst: room(image.extent()),
+    };
+    op.step(depthwise::KERNELS, problem, args);
+}
+
+fn softmax_f32(op: &mut Op, sizes: &[usize]) {
+    let shape = Strided::contiguous(sizes);
+    let problem = softmax::Problem { src: shape, dst: shape, dim: sizes.len() - 1, log: false };
+    let args = softmax::Args { src: floats(shape.extent()), dst: room(shape.extent()) };
+    op.step(softmax::KERNELS, problem, args);
+}
+
+fn image(sizes: [usize; 4], order: [u8; 4]) -> Strided {
+    Strided::with_order(&sizes, &order)
+}
+
+/// Steps on operands that live as long as the program.
+struct Op {
+    isa: Isa,
+    row: String,
+    steps: Vec<Box<dyn Task>>,
+}
+
+impl Op {
+    /// Adds a step: the best row of the enabled instructions, or the one asked for.
+    fn step<F: Family>(&mut self, rows: &'static [Kernel<F>], problem: F::Problem, args: F::Args<'static>) {
+        let problem: &'static F::Problem = Box::leak(Box::new(problem));
+        let asked = rows.iter().find(|row| !self.row.is_empty() && row.name.contains(&self.row));
+        let best = || select(rows, problem, self.isa, &Rates::default()).map(|choice| choice.kernel);
+        let row = asked.or_else(best).expect("a row takes the problem");
+        println!("{} {}", F::NAME, row.name);
+        let shared = buffer((row.workspace)(problem).shared);
+        self.steps.push(Box::new(row.bind(problem, args, shared).expect("operands fit")));
+    }
+
+    /// Runs all steps on this thread, twice: phase 2, then phase 3, which is the one to count.
+    fn run(self) {
+        let (mut crew, mut scratch) = (Team::global().enter(1), Scratch::default());
+        for number in [2, 3] {
+            phase(number);
+            self.steps.iter().for_each(|step| crew.run(step.as_ref(), &mut scratch));
+            phase(4);
+        }
+    }
+}
+
+/// Tells the counting emulator that another phase begins; a kernel does not know the call and refuses it.
+fn phase(number: libc::c_long) {
+    // SAFETY: no system call has this number.
+    unsafe { libc::syscall(0x1c0de, number) };
+}
+
+fn buffer(bytes: usize) -> SpanMut<'static, u8> {
+    SpanMut::from(Box::leak(Box::new(AlignedBuf::zeroed(bytes))).bytes_mut())
+}
+
+/// Room for a result.
+fn room(elements: usize) -> SpanMut<'static, f32> {
+    buffer(4 * elements).cast().expect("aligned")
+}
+
+/// Numbers in -1..1.
+fn floats(elements: usize) -> Span<'static, f32> {
+    let buf = Box::leak(Box::new(AlignedBuf::zeroed(4 * elements)));
+    let mut state = 1u32;
+    for bytes in buf.bytes_mut().chunks_exact_mut(4) {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        bytes.copy_from_slice(&((state >> 8) as f32 / (1 << 23) as f32 - 1.0).to_le_bytes());
+    }
+    Span::from(buf.bytes()).cast().expect("aligned")
+}
