@@ -162,7 +162,9 @@ fn run(row: &'static Kernel<Conv>, case: &Case) -> Vec<f32> {
 
 fn check(case: &Case) {
     let (expected, magnitude) = case.expected();
-    for row in KERNELS.iter().filter(|r| Isa::detect().has(r.isa) && (r.supports)(&case.problem).is_ok()) {
+    let here = KERNELS.iter().filter(|row| Isa::detect().has(row.isa));
+    let rows = here.chain(crate::sme2::tests::CONV);
+    for row in rows.filter(|row| (row.supports)(&case.problem).is_ok()) {
         let found = run(row, case);
         // k roundings of the running sum at worst; Winograd's transforms grow values by up to about 100.
         let k = case.problem.k() as f64;

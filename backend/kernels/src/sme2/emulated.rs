@@ -1,6 +1,6 @@
 //! The matrix unit's contract in scalar Rust.
 
-use super::{Pack, Product, Unit};
+use super::{Pack, Product, Segment, Unit};
 
 /// A unit with vectors of `LANES` f32.
 pub struct Emulated<const LANES: usize>;
@@ -25,45 +25,87 @@ impl<const LANES: usize> Unit for Emulated<LANES> {
     }
 
     unsafe fn product(p: &Product) {
+        let mut segments = p.segments;
+        let mut first = p.first;
         for panel in 0..p.panels {
-            let first = p.first + panel * p.width;
-            for column in first..(first + p.width).min(p.columns) {
-                let rhs = p.rhs.wrapping_add(panel * p.rhs_panel + column - first);
+            for block in (0..p.width).step_by(2 * LANES) {
+                let columns = p.columns.saturating_sub(first).min(p.width - block).min(2 * LANES);
+                let rhs = p.rhs.wrapping_add(panel * p.rhs_panel + block);
+                let mut next = segments;
                 for position in 0..p.groups * 2 * LANES {
+                    let sums = |column: usize| {
+                        // SAFETY: the caller's.
+                        let sum = unsafe { sum::<LANES>(p, rhs.wrapping_add(column), position) };
+                        let at = if segments.is_null() { first + column } else { position };
+                        // SAFETY: the caller's.
+                        unsafe { finish(p, sum, at) }
+                    };
                     // SAFETY: the caller's.
                     unsafe {
-                        let sum = if position < p.positions { sum::<LANES>(p, rhs, position) } else { 0.0 };
-                        *(*p.rows.add(position)).add(column) = finish(p, sum, column);
+                        let row = *p.rows.add(position);
+                        if segments.is_null() {
+                            (0..columns).for_each(|column| *row.add(first + column) = sums(column));
+                        } else {
+                            next = scatter(segments, row, sums);
+                        }
                     }
                 }
+                segments = next;
+                first += columns;
             }
         }
     }
 }
 
-/// The sum of one position and the column at `rhs`.
-unsafe fn sum<const LANES: usize>(p: &Product, mut rhs: *const f32, position: usize) -> f32 {
+/// Stores a block's segments of one row; where the next block's begin.
+unsafe fn scatter(mut list: *const Segment, row: *mut f32, sums: impl Fn(usize) -> f32) -> *const Segment {
+    // SAFETY: the caller's.
+    unsafe {
+        loop {
+            let Segment { first, end, offset } = *list;
+            list = list.add(1);
+            if end == 0 {
+                return list;
+            }
+            for column in first..if row.is_null() { first } else { end } {
+                *row.offset(offset + column as isize) = sums(column);
+            }
+        }
+    }
+}
+
+/// The sum of one position and the block's column at `rhs`; of nothing for a position that does not exist.
+unsafe fn sum<const LANES: usize>(p: &Product, rhs: *const f32, position: usize) -> f32 {
+    if position >= p.positions {
+        return 0.0;
+    }
     let (group, lane) = (position / (2 * LANES), position % (2 * LANES));
-    let mut sum = 0f32;
+    let (mut sum, mut k) = (0f32, 0);
     for run in 0..p.run_count {
         // SAFETY: the caller's.
         unsafe {
             let run = *p.runs.add(run);
-            for k in 0..run.count {
-                let lhs = p.lhs.add(group * p.lhs_group + run.offset + k * p.lhs_step + lane);
-                sum = (*lhs).mul_add(*rhs, sum);
-                rhs = rhs.wrapping_add(p.rhs_step);
+            for i in 0..run.count {
+                let (at_lhs, at_rhs) = if p.segments.is_null() {
+                    (run.offset + i * p.lhs_step, k * p.rhs_step)
+                } else {
+                    (k * p.lhs_step, run.offset + i * p.rhs_step)
+                };
+                let lhs = *p.lhs.add(group * p.lhs_group + lane + at_lhs);
+                sum = lhs.mul_add(*rhs.add(at_rhs), sum);
+                k += 1;
             }
         }
     }
     sum
 }
 
-unsafe fn finish(p: &Product, mut x: f32, column: usize) -> f32 {
+/// Bias and clamp; the bias lies at `at`.
+unsafe fn finish(p: &Product, mut x: f32, at: usize) -> f32 {
     // SAFETY: the caller's.
     unsafe {
-        if !p.bias.is_null() {
-            x += *p.bias.add(column);
+        if !p.bias.is_null() && (p.segments.is_null() || at < p.positions) {
+            x += *p.bias.add(at);
         }
         if let Some(&[lo, hi]) = p.clamp.as_ref()
             && !x.is_nan()

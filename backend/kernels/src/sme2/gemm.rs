@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut};
 
-use super::finish::{Row, Stages, finish};
+use super::drive::{Columns, Output, Place};
+use super::finish::Stages;
 use super::tables::{Parts, bytes};
 use super::{Pack, Product, Run, Unit};
 use crate::gemm::{Args, Gemm, Problem, Rhs};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
-use crate::panels;
 use crate::simd::Simd;
 
 /// Bytes of lhs a task holds: they stay in L2 while panel after panel passes.
@@ -158,18 +158,6 @@ fn offset(strides: &[usize], part: usize, position: usize, m: usize) -> usize {
     (part + position / m) * strides[0] + position % m * strides[1]
 }
 
-/// Where the unit reads rhs.
-#[derive(Clone, Copy)]
-struct Columns {
-    rhs: *const f32,
-    /// Elements from one k to the next and from one panel to the next, columns of a panel.
-    step: usize,
-    panel: usize,
-    width: usize,
-    /// Whether these are the packed format's panels, the last of which may be narrow.
-    packed: bool,
-}
-
 unsafe fn task_tile<U: Unit, V: Simd>(
     p: &Problem,
     args: &Args<'_>,
@@ -182,19 +170,27 @@ unsafe fn task_tile<U: Unit, V: Simd>(
     let groups = positions.len().div_ceil(plan.group);
     let rows = groups * plan.group;
     let stages = Stages::of(&p.epilogue, p.alpha);
-    let chunk = stages.chunk(n);
     let from: *mut *const f32 = parts.take(plan.table());
-    let to: *mut *mut f32 = parts.take(rows);
     let [lhs_slab, rhs_slab] = plan.slabs().map(|slab| parts.take::<f32>(slab));
-    let spare: *mut f32 = parts.take(n);
-    let sums: *mut f32 = parts.take(stages.sums(rows, n));
-    let dst = |i| args.dst.ptr().wrapping_add(offset(p.dst.strides(), part, positions.start + i, m));
+    let output = Output {
+        epilogue: &p.epilogue,
+        args: args.epilogue,
+        alpha: p.alpha,
+        rows: parts.take(rows),
+        sums: parts.take(stages.sums(rows, n)),
+        spare: parts.take(n),
+        stages: &stages,
+    };
     let lhs = |i| args.lhs.ptr().wrapping_add(offset(p.lhs.strides(), part, positions.start + i, m));
+    let place = |i| {
+        let dst = args.dst.ptr().wrapping_add(offset(p.dst.strides(), part, positions.start + i, m));
+        let (residual, step) = residual(p, part, positions.start + i, m);
+        Some(Place { dst, residual, step })
+    };
     // SAFETY: positions lie in lhs and dst, tables and slabs in the scratch.
     unsafe {
         let columns = rhs::<U>(p, args, plan, part, from, rhs_slab);
         let run = Run { offset: 0, count: k };
-        let all = stages.all();
         let mut product = Product {
             lhs: lhs(0),
             lhs_step: p.lhs.stride(2),
@@ -202,10 +198,7 @@ unsafe fn task_tile<U: Unit, V: Simd>(
             groups,
             runs: &raw const run,
             run_count: 1,
-            rows: to,
             positions: positions.len(),
-            bias: if all && p.epilogue.bias { args.epilogue.bias.ptr() } else { std::ptr::null() },
-            clamp: stages.clamp(),
             ..Product::NONE
         };
         if plan.lhs == Lhs::Rows {
@@ -217,19 +210,7 @@ unsafe fn task_tile<U: Unit, V: Simd>(
             product =
                 Product { lhs: lhs_slab, lhs_step: plan.group, lhs_group: group, positions: rows, ..product };
         }
-        for first in (0..n).step_by(chunk) {
-            for i in 0..rows {
-                let wanted = if i < positions.len() { dst(i) } else { spare };
-                to.add(i).write(if all { wanted } else { sums.add(i * chunk).wrapping_sub(first) });
-            }
-            let end = n.min(first + chunk);
-            multiply::<U>(&Product { first, columns: end, ..product }, &columns, plan);
-            for i in 0..if all { 0 } else { positions.len() } {
-                let (residual, step) = residual(p, part, positions.start + i, m);
-                let row = Row { sums: *to.add(i), dst: dst(i), residual, step };
-                finish::<V>(&p.epilogue, &args.epilogue, p.alpha, &row, first..end);
-            }
-        }
+        output.store::<U, V>(&product, &columns, positions.len(), place);
     }
 }
 
@@ -247,58 +228,19 @@ unsafe fn rhs<U: Unit>(
     rows: *mut *const f32,
     slab: *mut f32,
 ) -> Columns {
-    let rhs = args.rhs.ptr();
+    let (rhs, n, k) = (args.rhs.ptr(), plan.n, plan.k);
     match p.rhs {
-        Rhs::Panels => Columns {
-            rhs,
-            step: panels::PANEL,
-            panel: panels::PANEL * plan.k,
-            width: panels::PANEL,
-            packed: true,
-        },
+        Rhs::Panels => Columns::panels(rhs, plan.n, plan.k),
         Rhs::Strided(r) => {
             let rhs = rhs.wrapping_add(part * r.stride(0));
             if plan.turned {
                 // SAFETY: the caller's: the table and the slab have room for whole groups.
                 unsafe { turn::<U>(plan, rhs, r.stride(2), rows, slab) }
-                Columns {
-                    rhs: slab,
-                    step: plan.group,
-                    panel: plan.group * plan.k,
-                    width: plan.group,
-                    packed: false,
-                }
+                let step = plan.group;
+                Columns { rhs: slab, n, k, step, panel: step * k, width: step, packed: false }
             } else {
-                Columns { rhs, step: r.stride(1), panel: 0, width: plan.n, packed: false }
+                Columns { rhs, n, k, step: r.stride(1), panel: 0, width: n, packed: false }
             }
-        }
-    }
-}
-
-/// Columns `product.first..product.columns`; `first` is a multiple of a panel and of a group.
-unsafe fn multiply<U: Unit>(product: &Product, from: &Columns, plan: &Plan) {
-    let Product { first, columns, .. } = *product;
-    // SAFETY: the caller's.
-    unsafe {
-        if from.panel == 0 {
-            let (rhs, width) = (from.rhs.wrapping_add(first), columns - first);
-            U::product(&Product { rhs, rhs_step: from.step, rhs_panel: 0, panels: 1, width, ..*product });
-            return;
-        }
-        let last = panels::width(plan.n, (columns - 1) / panels::PANEL);
-        let narrow = from.packed && last < panels::PANEL;
-        let whole = (columns - first).div_ceil(from.width) - usize::from(narrow);
-        let (rhs, width) = (from.rhs.add(first * plan.k), from.width);
-        if whole > 0 {
-            let columns = columns.min(first + whole * width);
-            let panels =
-                Product { rhs, rhs_step: from.step, rhs_panel: from.panel, panels: whole, width, ..*product };
-            U::product(&Product { columns, ..panels });
-        }
-        if narrow {
-            let (first, width) = (first + whole * width, panels::NARROW);
-            let rhs = from.rhs.add(first * plan.k);
-            U::product(&Product { rhs, rhs_step: width, rhs_panel: 0, panels: 1, width, first, ..*product });
         }
     }
 }

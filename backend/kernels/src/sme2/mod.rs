@@ -6,6 +6,8 @@
 //!
 //! Sums run over k in order with fused multiply-adds, as in every other row: the same bits from every engine.
 
+mod conv;
+mod drive;
 mod emulated;
 mod entries;
 mod finish;
@@ -14,6 +16,7 @@ mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use conv::row as conv_row;
 pub use emulated::Emulated;
 #[cfg(target_arch = "aarch64")]
 pub use entries::Sme2;
@@ -27,14 +30,27 @@ const ENTRY_NS: f64 = 100.0;
 /// f32 of a vector of at most 2048 bits, the most the architecture allows.
 pub const MAX_LANES: usize = 64;
 
-/// k values of lhs that follow each other at one distance: a tap of a segment, or all of k.
+/// k values that follow each other at one distance: a tap of a segment, or all of k. The operand runs are not of has
+/// all its k at one distance.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Run {
-    /// Elements from the group's start to the run's first k.
+    /// Elements from a group's start, or with segments a block's of columns, to the run's first k.
     pub offset: usize,
     /// Number of k.
     pub count: usize,
+}
+
+/// Columns of a block of 2 VL that go to neighbouring elements of a row.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Segment {
+    /// First column, counted from the block's.
+    pub first: usize,
+    /// End; 0 ends a block's list.
+    pub end: usize,
+    /// Elements from a row's pointer to the block's column 0, which may not exist.
+    pub offset: isize,
 }
 
 /// Groups of 2 VL positions times panels of columns, where VL is the f32 of a vector.
@@ -51,7 +67,7 @@ pub struct Product {
     pub lhs_group: usize,
     /// Number of groups, at least 1.
     pub groups: usize,
-    /// The k of lhs in the order of rhs's rows.
+    /// The k of lhs, or with segments of rhs.
     pub runs: *const Run,
     /// Number of runs, at least 1, each of at least 1 k.
     pub run_count: usize,
@@ -65,18 +81,21 @@ pub struct Product {
     pub panels: usize,
     /// Columns of a panel; of the last one, those up to `columns` count.
     pub width: usize,
-    /// Where column 0 of every position goes, 2 VL pointers a group; positions nobody wants point to a spare row.
+    /// Where column 0 of every position goes, 2 VL pointers a group; positions nobody wants point to a spare row,
+    /// or are null behind the last one where there are segments.
     pub rows: *const *mut f32,
     /// End of the columns to compute.
     pub columns: usize,
     /// Positions lhs may be read for where it lies k by k with gaps, all groups together.
     pub positions: usize,
-    /// Bias per column, or null.
+    /// Bias per column, or with segments per position, or null.
     pub bias: *const f32,
     /// Lower and upper bound, or null. NaN passes through.
     pub clamp: *const [f32; 2],
     /// Column of the first panel's first column.
     pub first: usize,
+    /// Which columns to store where, block by block; null = all columns in a row.
+    pub segments: *const Segment,
 }
 
 impl Product {
@@ -99,6 +118,7 @@ impl Product {
         bias: std::ptr::null(),
         clamp: std::ptr::null(),
         first: 0,
+        segments: std::ptr::null(),
     };
 }
 

@@ -7,7 +7,7 @@
 // x0 Product            x1 lhs of the group       x2 rhs of the block      x3 groups left      x4 panels left
 // x5 column in panel    x6 column                 x7 row pointers          x8 run              x9-x11 1, 2, 3 lhs steps
 // x13 4 lhs steps (B)   x14-x16 1, 2, 3 rhs steps x17 4 rhs steps (B)      x19 runs left       x20-x23 rows, scratch
-// x24 lhs   x25 rhs     x26 k left                x27 VL                   x28 rhs of the panel
+// x24 lhs   x25 rhs     x26 k left   x27 VL   x28 rhs of the panel   x29 segments of the block   x30 positions left
 // Contract: see `Product` in mod.rs. Clobbers what AAPCS64 allows.
 
 .equ LHS, 0
@@ -27,6 +27,7 @@
 .equ BIAS, 112
 .equ CLAMP, 120
 .equ FIRST, 128
+.equ SEGMENTS, 136
 
 .macro OUTER a0, a1, b0, b1
     fmopa za0.s, p0/m, p0/m, \a0\().s, \b0\().s
@@ -72,10 +73,14 @@
     add x25, x25, x17
 .endm
 
-// All k of the tile, run by run.
+// All k of the tile, run by run. Runs are of lhs, or with segments of rhs; the other operand's k just go on.
 .macro REDUCE lhs, rhs
-10: ldp x24, x26, [x8], #16
-    add x24, x1, x24, lsl #2
+10: ldp x20, x26, [x8], #16
+    cbnz x29, 17f
+    add x24, x1, x20, lsl #2
+    b 18f
+17: add x25, x2, x20, lsl #2
+18:
 .ifc \lhs\rhs, packedpacked
     subs x26, x26, #8
     b.lo 12f
@@ -134,6 +139,57 @@
     b.lo 1b
 .endm
 
+// The same to the lanes of a segment only, up to the first row that is null: p1 and p2 of the first and second VL, x24 and x25 where those go.
+.macro STORE_LANES left, right, clamp
+    mov w12, #0
+1:  mova {z0.s-z3.s}, \left\()h.s[w12, 0:3]
+    mova {z8.s-z11.s}, \right\()h.s[w12, 0:3]
+.ifc \clamp, yes
+    fmax {z0.s-z3.s}, {z0.s-z3.s}, z12.s
+    fmax {z8.s-z11.s}, {z8.s-z11.s}, z12.s
+    fmin {z0.s-z3.s}, {z0.s-z3.s}, z13.s
+    fmin {z8.s-z11.s}, {z8.s-z11.s}, z13.s
+.endif
+    ldp x20, x21, [x7], #16
+    ldp x22, x23, [x7], #16
+    cbz x20, 2f
+    st1w {z0.s}, p1, [x20, x24, lsl #2]
+    st1w {z8.s}, p2, [x20, x25, lsl #2]
+    cbz x21, 2f
+    st1w {z1.s}, p1, [x21, x24, lsl #2]
+    st1w {z9.s}, p2, [x21, x25, lsl #2]
+    cbz x22, 2f
+    st1w {z2.s}, p1, [x22, x24, lsl #2]
+    st1w {z10.s}, p2, [x22, x25, lsl #2]
+    cbz x23, 2f
+    st1w {z3.s}, p1, [x23, x24, lsl #2]
+    st1w {z11.s}, p2, [x23, x25, lsl #2]
+2:  add w12, w12, #4
+    cmp w12, w27
+    b.lo 1b
+.endm
+
+// A group's rows, each a plane, at the block's segments: (first lane, end, offset of lane 0), the last one empty.
+.macro PLANES clamp
+    mov x26, x7
+    mov x8, x29
+5:  ldp x20, x21, [x8], #16
+    ldr x24, [x8], #8
+    cbz x21, 6f
+    mov x7, x26
+    whilelt p1.s, xzr, x21
+    whilelt p2.s, xzr, x20
+    bic p1.b, p0/z, p1.b, p2.b
+    whilelt p2.s, x27, x21
+    whilelt p3.s, x27, x20
+    bic p2.b, p0/z, p2.b, p3.b
+    add x25, x24, x27
+    STORE_LANES za0, za1, \clamp
+    STORE_LANES za2, za3, \clamp
+    b 5b
+6:  add x7, x26, x27, lsl #4
+.endm
+
 FUNCTION tandem_sme2_product_f32
     ENTER
     cntw x27
@@ -150,6 +206,7 @@ FUNCTION tandem_sme2_product_f32
     ldr x28, [x0, #RHS]
     ldr x4, [x0, #PANELS]
     ldr x6, [x0, #FIRST]
+    ldr x29, [x0, #SEGMENTS]
 30: // panel
     mov x2, x28
     mov x5, #0
@@ -157,6 +214,11 @@ FUNCTION tandem_sme2_product_f32
     ldr x20, [x0, #COLUMNS]
     cmp x6, x20
     b.hs 90f
+    ldr x21, [x0, #WIDTH]
+    sub x21, x21, x5
+    add x21, x21, x6
+    cmp x20, x21
+    csel x20, x20, x21, lo
     whilelt pn8.s, x6, x20, vlx2
     ldr x1, [x0, #LHS]
     ldr x3, [x0, #GROUPS]
@@ -165,6 +227,7 @@ FUNCTION tandem_sme2_product_f32
 32: // group of 2 VL positions
     whilelt pn9.s, xzr, x30, vlx2
     zero {za}
+    mov x24, x1
     mov x25, x2
     ldp x8, x19, [x0, #RUNS]
     lsl x20, x27, #1
@@ -181,32 +244,50 @@ FUNCTION tandem_sme2_product_f32
     b.ne 5f
     REDUCE strided, packed
 5:  REDUCE strided, strided
-20: ldr x20, [x0, #BIAS]
-    cbz x20, 21f
-    ld1w {z4.s-z5.s}, pn8/z, [x20, x6, lsl #2]
-    fmov z0.s, #1.0
-    OUTER z0, z0, z4, z5
-21: ldr x20, [x0, #CLAMP]
+20: fmov z0.s, #1.0
+    ldr x20, [x0, #BIAS]
+    ldr x21, [x0, #SEGMENTS]
+    ldr x22, [x0, #CLAMP]
+    cbz x22, 21f
+    ld1rw {z12.s}, p0/z, [x22]
+    ld1rw {z13.s}, p0/z, [x22, #4]
+21: cbnz x21, 25f
     cbz x20, 22f
-    ld1rw {z12.s}, p0/z, [x20]
-    ld1rw {z13.s}, p0/z, [x20, #4]
+    ld1w {z4.s-z5.s}, pn8/z, [x20, x6, lsl #2]
+    OUTER z0, z0, z4, z5
+22: cbz x22, 23f
     STORE za0, za1, yes
     STORE za2, za3, yes
-    b 23f
-22: STORE za0, za1, no
+    b 29f
+23: STORE za0, za1, no
     STORE za2, za3, no
-23: ldr x20, [x0, #LHS_GROUP]
+    b 29f
+25: cbz x20, 26f
+    ldr x21, [x0, #POSITIONS]
+    sub x21, x21, x30
+    ld1w {z4.s-z5.s}, pn9/z, [x20, x21, lsl #2]
+    OUTER z4, z5, z0, z0
+26: cbnz x22, 27f
+    PLANES no
+    b 29f
+27: PLANES yes
+29: ldr x20, [x0, #LHS_GROUP]
     add x1, x1, x20, lsl #2
     sub x30, x30, x27, lsl #1
     subs x3, x3, #1
     b.ne 32b
-    // Next block: of this panel, or of the next.
+    // Next block: of this panel, or of the next. Its segments follow those of this one, which PLANES left in x8.
+    cmp x29, #0
+    csel x29, x8, xzr, ne
     lsl x20, x27, #1
+    ldr x21, [x0, #WIDTH]
+    sub x22, x21, x5
+    cmp x20, x22
+    csel x20, x20, x22, lo
     add x2, x2, x20, lsl #2
     add x5, x5, x20
     add x6, x6, x20
-    ldr x20, [x0, #WIDTH]
-    cmp x5, x20
+    cmp x5, x21
     b.lo 31b
     ldr x20, [x0, #RHS_PANEL]
     add x28, x28, x20, lsl #2

@@ -1,0 +1,128 @@
+//! A run of positions times columns, through the epilogue.
+
+use super::finish::{Row, Stages, finish};
+use super::{Product, Unit};
+use crate::epilogue::{Epilogue, EpilogueArgs};
+use crate::panels;
+use crate::simd::Simd;
+
+/// Where the unit reads rhs.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    /// Column 0, k 0.
+    pub rhs: *const f32,
+    /// Number of columns and of k.
+    pub n: usize,
+    pub k: usize,
+    /// Elements from one k to the next and from one panel to the next (0 = one panel), columns of a panel.
+    pub step: usize,
+    pub panel: usize,
+    pub width: usize,
+    /// Whether these are the packed format's panels, the last of which may be narrow.
+    pub packed: bool,
+}
+
+impl Columns {
+    /// The packed format's.
+    pub fn panels(rhs: *const f32, n: usize, k: usize) -> Self {
+        let width = panels::PANEL;
+        Self { rhs, n, k, step: width, panel: width * k, width, packed: true }
+    }
+
+    /// Columns `product.first..product.columns`; `first` is a multiple of a panel and of a group.
+    ///
+    /// # Safety
+    /// As [`Unit::product`].
+    unsafe fn multiply<U: Unit>(&self, product: &Product) {
+        let Product { first, columns, .. } = *product;
+        let product = Product { rhs_step: self.step, rhs_panel: self.panel, ..*product };
+        // SAFETY: the caller's.
+        unsafe {
+            if self.panel == 0 {
+                let (rhs, width) = (self.rhs.wrapping_add(first), columns - first);
+                U::product(&Product { rhs, panels: 1, width, ..product });
+                return;
+            }
+            let last = panels::width(self.n, (columns - 1) / panels::PANEL);
+            let narrow = self.packed && last < panels::PANEL;
+            let panels = (columns - first).div_ceil(self.width) - usize::from(narrow);
+            let (rhs, width) = (self.rhs.add(first * self.k), self.width);
+            if panels > 0 {
+                let columns = columns.min(first + panels * width);
+                U::product(&Product { rhs, panels, width, columns, ..product });
+            }
+            if narrow {
+                let first = first + panels * width;
+                let (rhs, width) = (self.rhs.add(first * self.k), panels::NARROW);
+                U::product(&Product { rhs, rhs_step: width, panels: 1, width, first, ..product });
+            }
+        }
+    }
+}
+
+/// Where a position goes: column 0 of its destination, where its residual lies and how far apart its columns.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub dst: *mut f32,
+    pub residual: usize,
+    pub step: usize,
+}
+
+/// A product's epilogue and a worker's memory for it.
+pub(super) struct Output<'a> {
+    pub epilogue: &'a Epilogue,
+    pub args: EpilogueArgs<'a>,
+    pub alpha: f32,
+    pub stages: &'a Stages,
+    /// Table of as many rows as the product has.
+    pub rows: *mut *mut f32,
+    /// As many rows of sums as [`Stages::sums`] says.
+    pub sums: *mut f32,
+    /// A row of columns nobody wants.
+    pub spare: *mut f32,
+}
+
+impl Output<'_> {
+    /// Multiplies and finishes; `place` says where each of `count` positions goes, `None` = nowhere.
+    ///
+    /// # Safety
+    /// As [`Unit::product`], and places lie inside the operands; the CPU has the vector's instructions.
+    pub unsafe fn store<U: Unit, V: Simd>(
+        &self,
+        product: &Product,
+        columns: &Columns,
+        count: usize,
+        place: impl Fn(usize) -> Option<Place>,
+    ) {
+        let (all, n) = (self.stages.all(), columns.n);
+        let chunk = self.stages.chunk(n);
+        let bias = if all && self.epilogue.bias { self.args.bias.ptr() } else { std::ptr::null() };
+        let product = Product { rows: self.rows, bias, clamp: self.stages.clamp(), ..*product };
+        // SAFETY: the caller's.
+        unsafe {
+            for first in (0..n).step_by(chunk) {
+                for i in 0..product.groups * 2 * U::lanes() {
+                    let row = if !all {
+                        self.sums.add(i * chunk).wrapping_sub(first)
+                    } else if i < count {
+                        place(i).map_or(self.spare, |place| place.dst)
+                    } else {
+                        self.spare
+                    };
+                    self.rows.add(i).write(row);
+                }
+                let end = n.min(first + chunk);
+                columns.multiply::<U>(&Product { first, columns: end, ..product });
+                if all {
+                    return;
+                }
+                for i in 0..count {
+                    if let Some(Place { dst, residual, step }) = place(i) {
+                        let row = Row { sums: *self.rows.add(i), dst, residual, step };
+                        finish::<V>(self.epilogue, &self.args, self.alpha, &row, first..end);
+                    }
+                }
+            }
+        }
+    }
+}
