@@ -18,9 +18,16 @@ impl Isa {
     pub const AVX512_VNNI: Isa = Isa(1 << 2);
     /// Advanced SIMD.
     pub const NEON: Isa = Isa(1 << 8);
+    /// The Scalable Matrix Extension 2: ZA, outer products, multi-vector instructions in streaming mode.
+    pub const SME2: Isa = Isa(1 << 15);
 
-    const NAMES: [(&'static str, Isa); 4] =
-        [("avx2", Isa::AVX2), ("avx512", Isa::AVX512), ("avx512vnni", Isa::AVX512_VNNI), ("neon", Isa::NEON)];
+    const NAMES: [(&'static str, Isa); 5] = [
+        ("avx2", Isa::AVX2),
+        ("avx512", Isa::AVX512),
+        ("avx512vnni", Isa::AVX512_VNNI),
+        ("neon", Isa::NEON),
+        ("sme2", Isa::SME2),
+    ];
 
     /// Whether every feature of `needs` is here.
     pub const fn has(self, needs: Isa) -> bool {
@@ -53,7 +60,7 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         {
-            Isa::NEON
+            if sme2() { Isa::NEON | Isa::SME2 } else { Isa::NEON }
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         {
@@ -74,6 +81,25 @@ impl Isa {
             },
         )
     }
+}
+
+/// Whether the system says that this CPU has SME2.
+#[cfg(all(target_arch = "aarch64", any(target_os = "linux", target_os = "android")))]
+fn sme2() -> bool {
+    unsafe extern "C" {
+        fn getauxval(kind: std::ffi::c_ulong) -> std::ffi::c_ulong;
+    }
+    /// AT_HWCAP2 and its SME2 bit, from the kernel's uapi headers.
+    const HWCAP2: std::ffi::c_ulong = 26;
+    const SME2: std::ffi::c_ulong = 1 << 37;
+    // SAFETY: reads the process's auxiliary vector.
+    unsafe { getauxval(HWCAP2) & SME2 != 0 }
+}
+
+/// Not asked for elsewhere yet.
+#[cfg(all(target_arch = "aarch64", not(any(target_os = "linux", target_os = "android"))))]
+fn sme2() -> bool {
+    false
 }
 
 impl BitOr for Isa {

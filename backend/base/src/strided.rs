@@ -54,6 +54,7 @@ impl Strided {
     }
 
     /// Number of dimensions.
+    #[inline]
     pub fn rank(&self) -> usize {
         usize::from(self.rank)
     }
@@ -64,16 +65,19 @@ impl Strided {
     }
 
     /// Distances in elements.
+    #[inline]
     pub fn strides(&self) -> &[usize] {
         &self.strides[..self.rank()]
     }
 
     /// Extent of dimension `dim`.
+    #[inline]
     pub fn size(&self, dim: usize) -> usize {
         self.sizes()[dim]
     }
 
     /// Stride of dimension `dim`, in elements.
+    #[inline]
     pub fn stride(&self, dim: usize) -> usize {
         self.strides()[dim]
     }

@@ -99,4 +99,6 @@ pub static KERNELS: &[Kernel<Gemm>] = &[
     blocked::AVX512,
     #[cfg(target_arch = "x86_64")]
     blocked::AVX2,
+    #[cfg(target_arch = "aarch64")]
+    crate::sme2::gemm_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-outer", tandem_base::Isa::SME2),
 ];

@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut, Strided};
 
-use super::drive::{Columns, Output, Place};
+use super::drive::{Columns, Output, Place, list};
 use super::finish::Stages;
 use super::tables::{Parts, bytes};
-use super::{Pack, Product, Run, Segment, Unit};
+use super::{Copy, Pack, Product, Run, Segment, Unit};
 use crate::conv::{Args, Conv, Problem};
 use crate::epilogue::EpilogueArgs;
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
@@ -250,13 +250,18 @@ impl Band<'_> {
         }
     }
 
-    /// The input pixel at a plane's row and column: row and column of the source, if it lies inside.
-    fn source(&self, [py, px]: [usize; 2], y: usize, x: usize) -> Option<[usize; 2]> {
+    /// Row of the source at a plane's row, if there is one.
+    fn row(&self, remainder: usize, y: usize) -> Option<usize> {
         let p = self.p;
-        let y = ((self.rows.start + y) * p.stride[0] + py).checked_sub(p.padding[0])?;
-        let x = (x * p.stride[1] + px).checked_sub(p.padding[1])?;
-        let [h, w] = p.in_size();
-        (y < h && x < w).then_some([y, x])
+        let y = ((self.rows.start + y) * p.stride[0] + remainder).checked_sub(p.padding[0])?;
+        (y < p.in_size()[0]).then_some(y)
+    }
+
+    /// Columns of a plane that lie inside the source.
+    fn columns(&self, remainder: usize) -> Range<usize> {
+        let (p, width) = (self.p, self.plan.plane[1]);
+        let end = (p.in_size()[1] + p.padding[1]).saturating_sub(remainder).div_ceil(p.stride[1]).min(width);
+        p.padding[1].saturating_sub(remainder).div_ceil(p.stride[1]).min(end)..end
     }
 
     /// Copies the band's inputs, zeros around them, to the slab.
@@ -272,9 +277,7 @@ impl Band<'_> {
                 if shape.stride(1) == 1 || shape.size(1) == 1 {
                     self.fill_pixels::<U>(shape, image, to, pixels, zeros);
                 } else {
-                    for c in 0..shape.size(1) {
-                        self.fill_plane(shape, image.add(c * shape.stride(1)), to.add(c * plan.step));
-                    }
+                    self.fill_planes::<U>(shape, image, to);
                 }
             }
         }
@@ -294,18 +297,22 @@ impl Band<'_> {
         let (row, column) = (shape.stride(2), shape.stride(3));
         // SAFETY: the caller's; the table has an entry for every position of a channel.
         unsafe {
-            for (i, &plane) in plan.planes[..plan.count].iter().enumerate() {
-                for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-                    let pixel = match self.source(plane, y, x) {
-                        Some([y, x]) => image.add(y * row + x * column),
-                        None => zeros,
+            let mut to = pixels;
+            for &plane in &plan.planes[..plan.count] {
+                let inside = self.columns(plane[1]);
+                for y in 0..height {
+                    let Some(y) = self.row(plane[0], y) else {
+                        to = list(to, zeros, width, |row| row);
+                        continue;
                     };
-                    pixels.add((i * height + y) * width + x).write(pixel);
+                    let first = inside.start * self.p.stride[1] + plane[1] - self.p.padding[1];
+                    let pixel = image.wrapping_add(y * row + first * column);
+                    to = list(to, zeros, inside.start, |row| row);
+                    to = list(to, pixel, inside.len(), |p| p.wrapping_add(column * self.p.stride[1]));
+                    to = list(to, zeros, width - inside.end, |row| row);
                 }
             }
-            for i in plan.count * height * width..plan.step {
-                pixels.add(i).write(zeros);
-            }
+            list(to, zeros, plan.step - plan.count * height * width, |row| row);
             let (groups, k) = (plan.step / plan.group, shape.size(1));
             let (step, group) =
                 if plan.pixel { (plan.group, plan.group * k) } else { (plan.step, plan.group) };
@@ -313,35 +320,33 @@ impl Band<'_> {
         }
     }
 
-    /// From one channel's plane.
-    unsafe fn fill_plane(&self, shape: &Strided, from: *const f32, to: *mut f32) {
+    /// From planes.
+    unsafe fn fill_planes<U: Unit>(&self, shape: &Strided, image: *const f32, slab: *mut f32) {
         let (p, plan) = (self.p, self.plan);
-        let [height, width] = plan.plane;
-        let [_, columns] = p.in_size();
-        for (i, &[py, px]) in plan.planes[..plan.count].iter().enumerate() {
-            // Columns of the plane that lie inside the image.
-            let (pad, step) = (p.padding[1], p.stride[1]);
-            let first = pad.saturating_sub(px).div_ceil(step).min(width);
-            let end = (columns + pad).saturating_sub(px).div_ceil(step).clamp(first, width);
-            for y in 0..height {
-                // SAFETY: the caller's; rows and columns inside the image and the plane.
-                unsafe {
-                    let to = to.add((i * height + y) * width);
-                    let row = self.source([py, px], y, first).filter(|_| first < end);
-                    let Some([y, x]) = row else {
-                        to.write_bytes(0, width);
-                        continue;
-                    };
-                    let from = from.add(y * shape.stride(2) + x * shape.stride(3));
-                    to.write_bytes(0, first);
-                    to.add(end).write_bytes(0, width - end);
-                    if step * shape.stride(3) == 1 {
-                        std::ptr::copy_nonoverlapping(from, to.add(first), end - first);
-                    } else {
-                        for x in 0..end - first {
-                            *to.add(first + x) = *from.add(x * step * shape.stride(3));
-                        }
-                    }
+        let ([height, width], step) = (plan.plane, p.stride[1] * shape.stride(3));
+        // SAFETY: the caller's; rows and columns inside the image and the plane.
+        unsafe {
+            U::clear(slab, shape.size(1) * plan.step);
+            for (i, &[py, px]) in plan.planes[..plan.count].iter().enumerate() {
+                let inside = self.columns(px);
+                let mut rows = (0..height).filter_map(|y| Some((y, self.row(py, y)?)));
+                let (Some((first, y)), false) = (rows.next(), inside.is_empty()) else { continue };
+                let x = inside.start * p.stride[1] + px - p.padding[1];
+                let copy = Copy {
+                    src: image.add(y * shape.stride(2) + x * shape.stride(3)),
+                    dst: slab.add((i * height + first) * width + inside.start),
+                    width: inside.len(),
+                    rows: 1 + rows.count(),
+                    src_row: p.stride[0] * shape.stride(2),
+                    dst_row: width,
+                    planes: shape.size(1),
+                    src_plane: shape.stride(1),
+                    dst_plane: plan.step,
+                };
+                if step == 1 {
+                    U::copy(&copy);
+                } else {
+                    copy.every(step);
                 }
             }
         }
@@ -373,25 +378,28 @@ impl Band<'_> {
             let [bias, scale, shift] =
                 [e.bias, e.scale, e.shift].map(|span| span.skip(part * padded).unwrap_or(span));
             let here = Output { args: EpilogueArgs { bias, scale, shift, ..*e }, ..output };
-            let place = |i: usize| {
-                let (y, x) = (self.rows.start + i / plan.plane[1], i % plan.plane[1]);
-                let at = |s: &Strided| self.batch * s.stride(0) + self.pixel(s, part, [y, x]);
-                let residual = p.epilogue.residual.map_or((0, 0), |r| (at(&r), r.stride(1)));
-                (x < ow).then(|| Place {
-                    dst: self.args.dst.ptr().wrapping_add(at(&p.dst)),
-                    residual: residual.0,
-                    step: residual.1,
-                })
+            let place = |y: usize| {
+                let at = |s: &Strided| self.batch * s.stride(0) + self.pixel(s, part, y);
+                let r = p.shuffle;
+                let (residual, next_residual, step) =
+                    p.epilogue.residual.map_or((0, 0, 0), |s| (at(&s), r * s.stride(3), s.stride(1)));
+                let dst = self.args.dst.ptr().wrapping_add(at(&p.dst));
+                Place { count: ow, dst, next: r * p.dst.stride(3), residual, next_residual, step }
             };
+            // The halo's positions lie between the rows.
+            let halo =
+                Place { count: plan.plane[1] - ow, dst: std::ptr::null_mut(), ..place(self.rows.start) };
+            let last = self.rows.end - 1;
+            let places = (self.rows.start..last).flat_map(|y| [place(y), halo]).chain([place(last)]);
             // SAFETY: the caller's; wanted positions lie in the destination.
-            unsafe { here.store::<U, V>(&product, &columns, count, place) }
+            unsafe { here.store::<U, V>(&product, &columns, places) }
         }
     }
 
-    /// Offset of an output pixel, where a shuffle puts it.
-    fn pixel(&self, s: &Strided, part: usize, [y, x]: [usize; 2]) -> usize {
+    /// Offset of the first pixel of an output row, where a shuffle puts it.
+    fn pixel(&self, s: &Strided, part: usize, y: usize) -> usize {
         let r = self.p.shuffle;
-        (y * r + part / r) * s.stride(2) + (x * r + part % r) * s.stride(3)
+        (y * r + part / r) * s.stride(2) + part % r * s.stride(3)
     }
 
     /// The slab as rhs: pixels of a channel are contiguous in the destination.

@@ -60,12 +60,37 @@ impl Columns {
     }
 }
 
-/// Where a position goes: column 0 of its destination, where its residual lies and how far apart its columns.
+/// Where some neighbouring positions go.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
+    pub count: usize,
+    /// Column 0 of the first one and the distance to the next; null = nowhere.
     pub dst: *mut f32,
+    pub next: usize,
+    /// The same of the residual, and the distance of its columns.
     pub residual: usize,
+    pub next_residual: usize,
     pub step: usize,
+}
+
+/// Writes `count` pointers `next` apart and returns where the following one goes.
+///
+/// # Safety
+/// The table has room.
+pub(super) unsafe fn list<P: Copy>(
+    mut table: *mut P,
+    first: P,
+    count: usize,
+    mut go_on: impl FnMut(P) -> P,
+) -> *mut P {
+    let mut pointer = first;
+    for _ in 0..count {
+        // SAFETY: the caller's.
+        unsafe { table.write(pointer) }
+        table = table.wrapping_add(1);
+        pointer = go_on(pointer);
+    }
+    table
 }
 
 /// A product's epilogue and a worker's memory for it.
@@ -83,7 +108,8 @@ pub(super) struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// Multiplies and finishes; `place` says where each of `count` positions goes, `None` = nowhere.
+    /// Multiplies and finishes; `places` say where positions go, from the first one on. What they leave of the last
+    /// group goes nowhere.
     ///
     /// # Safety
     /// As [`Unit::product`], and places lie inside the operands; the CPU has the vector's instructions.
@@ -91,36 +117,42 @@ impl Output<'_> {
         &self,
         product: &Product,
         columns: &Columns,
-        count: usize,
-        place: impl Fn(usize) -> Option<Place>,
+        places: impl Iterator<Item = Place> + Clone,
     ) {
         let (all, n) = (self.stages.all(), columns.n);
         let chunk = self.stages.chunk(n);
         let bias = if all && self.epilogue.bias { self.args.bias.ptr() } else { std::ptr::null() };
         let product = Product { rows: self.rows, bias, clamp: self.stages.clamp(), ..*product };
+        let rows = product.groups * 2 * U::lanes();
+        let end = self.rows.wrapping_add(rows);
         // SAFETY: the caller's.
         unsafe {
-            for first in (0..n).step_by(chunk) {
-                for i in 0..product.groups * 2 * U::lanes() {
-                    let row = if !all {
-                        self.sums.add(i * chunk).wrapping_sub(first)
-                    } else if i < count {
-                        place(i).map_or(self.spare, |place| place.dst)
-                    } else {
-                        self.spare
-                    };
-                    self.rows.add(i).write(row);
+            if all {
+                let mut to = self.rows;
+                for place in places {
+                    let (first, next) =
+                        if place.dst.is_null() { (self.spare, 0) } else { (place.dst, place.next) };
+                    to = list(to, first, place.count, |row| row.wrapping_add(next));
                 }
+                list(to, self.spare, end.offset_from_unsigned(to), |row| row);
+                columns.multiply::<U>(&Product { first: 0, columns: n, ..product });
+                return;
+            }
+            for first in (0..n).step_by(chunk) {
+                list(self.rows, self.sums.wrapping_sub(first), rows, |row| row.wrapping_add(chunk));
                 let end = n.min(first + chunk);
                 columns.multiply::<U>(&Product { first, columns: end, ..product });
-                if all {
-                    return;
-                }
-                for i in 0..count {
-                    if let Some(Place { dst, residual, step }) = place(i) {
-                        let row = Row { sums: *self.rows.add(i), dst, residual, step };
+                let mut sums = self.rows.cast_const();
+                for place in places.clone() {
+                    for i in 0..if place.dst.is_null() { 0 } else { place.count } {
+                        let (dst, residual) = (
+                            place.dst.wrapping_add(i * place.next),
+                            place.residual + i * place.next_residual,
+                        );
+                        let row = Row { sums: *sums.add(i), dst, residual, step: place.step };
                         finish::<V>(self.epilogue, &self.args, self.alpha, &row, first..end);
                     }
+                    sums = sums.add(place.count);
                 }
             }
         }

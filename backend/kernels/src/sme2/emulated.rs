@@ -1,6 +1,6 @@
 //! The matrix unit's contract in scalar Rust.
 
-use super::{Pack, Product, Segment, Unit};
+use super::{Copy, Pack, Product, Segment, Unit};
 
 /// A unit with vectors of `LANES` f32.
 pub struct Emulated<const LANES: usize>;
@@ -54,6 +54,16 @@ impl<const LANES: usize> Unit for Emulated<LANES> {
                 first += columns;
             }
         }
+    }
+
+    unsafe fn copy(copy: &Copy) {
+        // SAFETY: the caller's.
+        unsafe { copy.every(1) }
+    }
+
+    unsafe fn clear(dst: *mut f32, count: usize) {
+        // SAFETY: the caller's.
+        unsafe { dst.write_bytes(0, count) }
     }
 }
 

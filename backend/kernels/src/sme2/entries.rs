@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Pack, Product, Unit};
+use super::{Copy, Pack, Product, Unit};
 
 #[cfg(not(target_vendor = "apple"))]
 macro_rules! symbols {
@@ -20,7 +20,7 @@ macro_rules! symbols {
 }
 
 std::arch::global_asm!(
-    concat!(symbols!(), include_str!("frame.s"), include_str!("product_f32.s"), include_str!("pack_f32.s")),
+    concat!(symbols!(), include_str!("frame.s"), include_str!("product_f32.s"), include_str!("pack_f32.s"), include_str!("copy_f32.s")),
     options(raw)
 );
 
@@ -28,6 +28,8 @@ unsafe extern "C" {
     fn tandem_sme2_vector() -> u64;
     fn tandem_sme2_product_f32(product: *const Product);
     fn tandem_sme2_pack_f32(pack: *const Pack);
+    fn tandem_sme2_copy_f32(copy: *const Copy);
+    fn tandem_sme2_clear_f32(dst: *mut f32, count: usize);
 }
 
 /// The matrix unit of this CPU.
@@ -48,5 +50,15 @@ impl Unit for Sme2 {
     unsafe fn product(product: &Product) {
         // SAFETY: the caller's.
         unsafe { tandem_sme2_product_f32(product) }
+    }
+
+    unsafe fn copy(copy: &Copy) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_copy_f32(copy) }
+    }
+
+    unsafe fn clear(dst: *mut f32, count: usize) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_clear_f32(dst, count) }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut};
 
-use super::drive::{Columns, Output, Place};
+use super::drive::{Columns, Output, Place, list};
 use super::finish::Stages;
 use super::tables::{Parts, bytes};
 use super::{Pack, Product, Run, Unit};
@@ -181,18 +181,22 @@ unsafe fn task_tile<U: Unit, V: Simd>(
         spare: parts.take(n),
         stages: &stages,
     };
-    let lhs = |i| args.lhs.ptr().wrapping_add(offset(p.lhs.strides(), part, positions.start + i, m));
-    let place = |i| {
-        let dst = args.dst.ptr().wrapping_add(offset(p.dst.strides(), part, positions.start + i, m));
-        let (residual, step) = residual(p, part, positions.start + i, m);
-        Some(Place { dst, residual, step })
-    };
+    let (l, d) = (p.lhs.strides(), p.dst.strides());
+    let lhs = |position| args.lhs.ptr().wrapping_add(offset(l, part, position, m));
+    let places = stretches(positions.clone(), m).map(|Range { start, end }| {
+        let (residual, next_residual, step) = p
+            .epilogue
+            .residual
+            .map_or((0, 0, 0), |r| (offset(r.strides(), part, start, m), r.stride(1), r.stride(2)));
+        let dst = args.dst.ptr().wrapping_add(offset(d, part, start, m));
+        Place { count: end - start, dst, next: d[1], residual, next_residual, step }
+    });
     // SAFETY: positions lie in lhs and dst, tables and slabs in the scratch.
     unsafe {
         let columns = rhs::<U>(p, args, plan, part, from, rhs_slab);
         let run = Run { offset: 0, count: k };
         let mut product = Product {
-            lhs: lhs(0),
+            lhs: lhs(positions.start),
             lhs_step: p.lhs.stride(2),
             lhs_group: plan.group,
             groups,
@@ -202,21 +206,29 @@ unsafe fn task_tile<U: Unit, V: Simd>(
             ..Product::NONE
         };
         if plan.lhs == Lhs::Rows {
-            for i in 0..rows {
-                from.add(i).write(lhs(i.min(positions.len() - 1)));
+            let mut to = from;
+            for Range { start, end } in stretches(positions.clone(), m) {
+                to = list(to, lhs(start), end - start, |row| row.wrapping_add(l[1]));
             }
+            list(to, *from, rows - positions.len(), |row| row);
             let group = plan.group * k;
             U::pack(&Pack { rows: from, groups, k, dst: lhs_slab, step: plan.group, group });
             product =
                 Product { lhs: lhs_slab, lhs_step: plan.group, lhs_group: group, positions: rows, ..product };
         }
-        output.store::<U, V>(&product, &columns, positions.len(), place);
+        output.store::<U, V>(&product, &columns, places);
     }
 }
 
-/// Offset of a position's residual, and the distance of its columns.
-fn residual(p: &Problem, part: usize, position: usize, m: usize) -> (usize, usize) {
-    p.epilogue.residual.map_or((0, 0), |r| (offset(r.strides(), part, position, m), r.stride(2)))
+/// Ranges of positions that lie in one batch each.
+fn stretches(positions: Range<usize>, m: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    let mut start = positions.start;
+    std::iter::from_fn(move || {
+        let end = ((start / m + 1) * m).min(positions.end);
+        let stretch = start..end;
+        start = end;
+        (!stretch.is_empty()).then_some(stretch)
+    })
 }
 
 /// Where a part's rhs is read; packs it where its k are contiguous.
@@ -250,9 +262,8 @@ unsafe fn turn<U: Unit>(plan: &Plan, rhs: *const f32, column: usize, rows: *mut 
     let groups = plan.n.div_ceil(plan.group);
     // SAFETY: the caller's: the table and the slab have room for whole groups.
     unsafe {
-        for c in 0..groups * plan.group {
-            rows.add(c).write(rhs.add(c.min(plan.n - 1) * column));
-        }
+        let to = list(rows, rhs, plan.n, |row| row.wrapping_add(column));
+        list(to, rhs, groups * plan.group - plan.n, |row| row);
         let group = plan.group * plan.k;
         U::pack(&Pack { rows, groups, k: plan.k, dst: slab, step: plan.group, group });
     }

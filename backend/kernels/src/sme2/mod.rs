@@ -140,6 +140,49 @@ pub struct Pack {
     pub group: usize,
 }
 
+/// Rows of planes from one place to another.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Copy {
+    /// First element.
+    pub src: *const f32,
+    /// Where it goes.
+    pub dst: *mut f32,
+    /// Elements of a row, at least 1.
+    pub width: usize,
+    /// Rows of a plane, at least 1.
+    pub rows: usize,
+    /// Elements from one row to the next.
+    pub src_row: usize,
+    /// The same of dst.
+    pub dst_row: usize,
+    /// Number of planes, at least 1.
+    pub planes: usize,
+    /// Elements from one plane to the next.
+    pub src_plane: usize,
+    /// The same of dst.
+    pub dst_plane: usize,
+}
+
+impl Copy {
+    /// The same taking every `step`-th element of src, on a core.
+    ///
+    /// # Safety
+    /// All elements the description names can be read or written.
+    unsafe fn every(&self, step: usize) {
+        for plane in 0..self.planes {
+            for row in 0..self.rows {
+                let from = self.src.wrapping_add(plane * self.src_plane + row * self.src_row);
+                let to = self.dst.wrapping_add(plane * self.dst_plane + row * self.dst_row);
+                for i in 0..self.width {
+                    // SAFETY: the caller's.
+                    unsafe { *to.add(i) = *from.add(i * step) }
+                }
+            }
+        }
+    }
+}
+
 /// Something that packs and multiplies like the matrix unit.
 pub trait Unit: 'static {
     /// f32 of a vector: a power of two from 4 to [`MAX_LANES`].
@@ -152,4 +195,14 @@ pub trait Unit: 'static {
     /// # Safety
     /// As [`Unit::pack`].
     unsafe fn product(product: &Product);
+
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn copy(copy: &Copy);
+
+    /// Writes zeros.
+    ///
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn clear(dst: *mut f32, count: usize);
 }

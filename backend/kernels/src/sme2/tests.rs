@@ -11,8 +11,6 @@ pub(crate) static GEMM: &[Kernel<crate::gemm::Gemm>] = &[
     gemm_row::<Emulated<4>, Scalar>("emulated-sme-128", Isa::SCALAR),
     gemm_row::<Emulated<8>, Scalar>("emulated-sme-256", Isa::SCALAR),
     gemm_row::<Emulated<16>, Scalar>("emulated-sme-512", Isa::SCALAR),
-    #[cfg(target_arch = "aarch64")]
-    gemm_row::<super::Sme2, Scalar>("sme2-try", Isa::SCALAR),
 ];
 
 /// As [`GEMM`].
@@ -20,6 +18,4 @@ pub(crate) static CONV: &[Kernel<crate::conv::Conv>] = &[
     conv_row::<Emulated<4>, Scalar>("emulated-sme-128", Isa::SCALAR),
     conv_row::<Emulated<8>, Scalar>("emulated-sme-256", Isa::SCALAR),
     conv_row::<Emulated<16>, Scalar>("emulated-sme-512", Isa::SCALAR),
-    #[cfg(target_arch = "aarch64")]
-    conv_row::<super::Sme2, Scalar>("sme2-try", Isa::SCALAR),
 ];
