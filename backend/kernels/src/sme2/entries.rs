@@ -20,7 +20,13 @@ macro_rules! symbols {
 }
 
 std::arch::global_asm!(
-    concat!(symbols!(), include_str!("frame.s"), include_str!("product_f32.s"), include_str!("pack_f32.s"), include_str!("copy_f32.s")),
+    concat!(
+        symbols!(),
+        include_str!("frame.s"),
+        include_str!("product_f32.s"),
+        include_str!("pack_f32.s"),
+        include_str!("copy_f32.s")
+    ),
     options(raw)
 );
 

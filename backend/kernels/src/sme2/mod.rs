@@ -12,6 +12,7 @@ mod emulated;
 mod entries;
 mod finish;
 mod gemm;
+mod slab;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
