@@ -73,4 +73,10 @@ impl Family for Depthwise {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Depthwise>] = &[vector::AVX512, vector::AVX2, scalar::ROW];
+pub static KERNELS: &[Kernel<Depthwise>] = &[
+    vector::AVX512,
+    vector::AVX2,
+    scalar::ROW,
+    #[cfg(target_arch = "aarch64")]
+    crate::sme2::depthwise_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-taps", tandem_base::Isa::SME2),
+];

@@ -3,6 +3,7 @@
 use tandem_base::{Span, SpanMut, Strided};
 
 use super::{Args, KERNELS, Problem};
+use crate::sme2::tests::DEPTHWISE;
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
 use crate::panels;
 use crate::testing::{CANARY, Random, outcome, rows, run};
@@ -153,7 +154,7 @@ fn check(p: &Problem, data: &Data) {
     let mut written = vec![false; p.dst.extent() + 16];
     want.iter().for_each(|(o, _)| written[*o] = true);
     let canary = vec![CANARY; written.len()];
-    for row in rows(KERNELS, p) {
+    for row in rows(KERNELS, p).chain(rows(DEPTHWISE, p)) {
         let got = outcome(&canary, row.name, |dst, split| run(row, p, data.args(dst), split));
         for &(at, (want, size)) in &want {
             let error = (f64::from(got[at]) - want).abs();
@@ -213,7 +214,7 @@ fn residual_in_place() {
         let mut p = plain([1, 40, 9, 18], 3, 1, 1);
         p.epilogue = Epilogue { bias: true, act, residual: Some(p.dst), ..Epilogue::default() };
         let data = Data::new(&mut r, &p);
-        for row in rows(KERNELS, &p) {
+        for row in rows(KERNELS, &p).chain(rows(DEPTHWISE, &p)) {
             let apart = outcome(&data.residual, row.name, |dst, split| run(row, &p, data.args(dst), split));
             let in_place = outcome(&data.residual, row.name, |dst, split| {
                 let mut args = data.args(dst);
@@ -234,7 +235,7 @@ fn nan_and_infinity_reach_their_windows_only() {
     let at = |c: usize, y: usize, x: usize| (y * 12 + x) * 33 + c;
     data.src[at(5, 4, 4)] = f32::NAN;
     data.src[at(32, 8, 8)] = f32::INFINITY;
-    for row in rows(KERNELS, &p) {
+    for row in rows(KERNELS, &p).chain(rows(DEPTHWISE, &p)) {
         let got =
             outcome(&vec![0.0; p.dst.extent()], row.name, |dst, split| run(row, &p, data.args(dst), split));
         for ([_, c, y, x], o) in places(&p.dst) {

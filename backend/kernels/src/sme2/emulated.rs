@@ -1,6 +1,6 @@
 //! The matrix unit's contract in scalar Rust.
 
-use super::{Copy, Pack, Product, Segment, Unit};
+use super::{Copy, Pack, Product, Segment, Taps, Unit, Unpack};
 
 /// A unit with vectors of `LANES` f32.
 pub struct Emulated<const LANES: usize>;
@@ -52,6 +52,32 @@ impl<const LANES: usize> Unit for Emulated<LANES> {
                 }
                 segments = next;
                 first += columns;
+            }
+        }
+    }
+
+    unsafe fn depthwise(p: &Taps) {
+        for channel in 0..p.channels {
+            for position in 0..p.groups * 4 * LANES {
+                // SAFETY: the caller's.
+                unsafe {
+                    let at = p.plane.add(channel * p.step + position);
+                    let sum = (0..p.count).fold(0f32, |sum, tap| {
+                        (*at.add(*p.offsets.add(tap))).mul_add(*p.weight.add(tap * p.width + channel), sum)
+                    });
+                    *p.dst.add(channel * p.dst_step + position) = bounded(sum, p.bias, channel, p.clamp);
+                }
+            }
+        }
+    }
+
+    unsafe fn unpack(p: &Unpack) {
+        for position in 0..p.groups * 2 * LANES {
+            for channel in 0..p.channels {
+                // SAFETY: the caller's.
+                unsafe {
+                    *(*p.rows.add(position)).add(channel) = *p.planes.add(channel * p.step + position);
+                }
             }
         }
     }
@@ -110,14 +136,21 @@ unsafe fn sum<const LANES: usize>(p: &Product, rhs: *const f32, position: usize)
     sum
 }
 
-/// Bias and clamp; the bias lies at `at`.
-unsafe fn finish(p: &Product, mut x: f32, at: usize) -> f32 {
+/// Bias and clamp of a sum; a bias of nothing where positions do not exist.
+unsafe fn finish(p: &Product, x: f32, at: usize) -> f32 {
+    let there = p.segments.is_null() || at < p.positions;
+    // SAFETY: the caller's.
+    unsafe { bounded(x, if there { p.bias } else { std::ptr::null() }, at, p.clamp) }
+}
+
+/// Bias number `at`, if there are any, and clamp.
+unsafe fn bounded(mut x: f32, bias: *const f32, at: usize, clamp: *const [f32; 2]) -> f32 {
     // SAFETY: the caller's.
     unsafe {
-        if !p.bias.is_null() && (p.segments.is_null() || at < p.positions) {
-            x += *p.bias.add(at);
+        if !bias.is_null() {
+            x += *bias.add(at);
         }
-        if let Some(&[lo, hi]) = p.clamp.as_ref()
+        if let Some(&[lo, hi]) = clamp.as_ref()
             && !x.is_nan()
         {
             x = x.max(lo).min(hi);

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Copy, Pack, Product, Unit};
+use super::{Copy, Pack, Product, Taps, Unit, Unpack};
 
 #[cfg(not(target_vendor = "apple"))]
 macro_rules! symbols {
@@ -25,7 +25,9 @@ std::arch::global_asm!(
         include_str!("frame.s"),
         include_str!("product_f32.s"),
         include_str!("pack_f32.s"),
-        include_str!("copy_f32.s")
+        include_str!("copy_f32.s"),
+        include_str!("depthwise_f32.s"),
+        include_str!("unpack_f32.s")
     ),
     options(raw)
 );
@@ -34,6 +36,8 @@ unsafe extern "C" {
     fn tandem_sme2_vector() -> u64;
     fn tandem_sme2_product_f32(product: *const Product);
     fn tandem_sme2_pack_f32(pack: *const Pack);
+    fn tandem_sme2_depthwise_f32(taps: *const Taps);
+    fn tandem_sme2_unpack_f32(unpack: *const Unpack);
     fn tandem_sme2_copy_f32(copy: *const Copy);
     fn tandem_sme2_clear_f32(dst: *mut f32, count: usize);
 }
@@ -56,6 +60,16 @@ impl Unit for Sme2 {
     unsafe fn product(product: &Product) {
         // SAFETY: the caller's.
         unsafe { tandem_sme2_product_f32(product) }
+    }
+
+    unsafe fn depthwise(taps: &Taps) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_depthwise_f32(taps) }
+    }
+
+    unsafe fn unpack(unpack: &Unpack) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_unpack_f32(unpack) }
     }
 
     unsafe fn copy(copy: &Copy) {

@@ -7,6 +7,7 @@
 //! Sums run over k in order with fused multiply-adds, as in every other row: the same bits from every engine.
 
 mod conv;
+mod depthwise;
 mod drive;
 mod emulated;
 mod entries;
@@ -18,6 +19,7 @@ mod tables;
 pub(crate) mod tests;
 
 pub(crate) use conv::row as conv_row;
+pub(crate) use depthwise::row as depthwise_row;
 pub use emulated::Emulated;
 #[cfg(target_arch = "aarch64")]
 pub use entries::Sme2;
@@ -25,6 +27,8 @@ pub(crate) use gemm::row as gemm_row;
 
 /// Multiply-adds of one unit in GFLOP/s with f32: an Apple M4's as published, until a device profile says otherwise.
 const GFLOPS: f64 = 1900.0;
+/// Multiply-adds of multi-vector instructions into ZA, likewise.
+const VECTOR_GFLOPS: f64 = 240.0;
 /// Time to enter and leave streaming mode, in ns: assumed, no figure is published.
 const ENTRY_NS: f64 = 100.0;
 
@@ -141,6 +145,54 @@ pub struct Pack {
     pub group: usize,
 }
 
+/// Weighted sums of taps of neighbouring positions, channel by channel.
+///
+/// dst[channel][position] = clamp(sum over taps of plane[channel][offset + position] * weight[tap][channel] + bias[channel]).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Taps {
+    /// Channel 0, position 0. Read for whole groups from every tap's offset on.
+    pub plane: *const f32,
+    /// Elements from one channel to the next.
+    pub step: usize,
+    /// Number of channels, at least 1.
+    pub channels: usize,
+    /// Channel 0, tap 0; channels are contiguous.
+    pub weight: *const f32,
+    /// Elements from one tap's weights to the next one's.
+    pub width: usize,
+    /// Offset of each tap.
+    pub offsets: *const usize,
+    /// Number of taps, at least 1.
+    pub count: usize,
+    /// Number of groups of 4 VL positions, at least 1.
+    pub groups: usize,
+    /// Channel 0, position 0; whole groups are written.
+    pub dst: *mut f32,
+    /// Elements from one channel to the next.
+    pub dst_step: usize,
+    /// Bias per channel, or null.
+    pub bias: *const f32,
+    /// Lower and upper bound, or null. NaN passes through.
+    pub clamp: *const [f32; 2],
+}
+
+/// Planes of contiguous positions to rows of contiguous channels: rows[position][channel] = planes[channel][position].
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Unpack {
+    /// Channel 0, position 0; read for whole groups.
+    pub planes: *const f32,
+    /// Elements from one channel to the next.
+    pub step: usize,
+    /// Number of channels, at least 1.
+    pub channels: usize,
+    /// Channel 0 of every position, 2 VL pointers a group.
+    pub rows: *const *mut f32,
+    /// Number of groups, at least 1.
+    pub groups: usize,
+}
+
 /// Rows of planes from one place to another.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -196,6 +248,14 @@ pub trait Unit: 'static {
     /// # Safety
     /// As [`Unit::pack`].
     unsafe fn product(product: &Product);
+
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn depthwise(taps: &Taps);
+
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn unpack(unpack: &Unpack);
 
     /// # Safety
     /// As [`Unit::pack`].

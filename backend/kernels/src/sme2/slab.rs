@@ -163,7 +163,7 @@ impl Slab {
         unsafe {
             if shape.stride(1) == 1 || channels == 1 {
                 self.list_pixels(first, image, shape, tables);
-                let groups = self.step / self.group;
+                let groups = self.step / (2 * U::lanes());
                 U::pack(&Pack { rows: tables.pixels, groups, k: channels, dst: slab, step, group });
             } else {
                 self.copy_planes::<U>(first, image, shape, channels, slab);

@@ -2,7 +2,7 @@
 
 use tandem_base::Isa;
 
-use super::{Emulated, conv_row, gemm_row};
+use super::{Emulated, conv_row, depthwise_row, gemm_row};
 use crate::kernel::Kernel;
 use crate::simd::Scalar;
 
@@ -18,4 +18,11 @@ pub(crate) static CONV: &[Kernel<crate::conv::Conv>] = &[
     conv_row::<Emulated<4>, Scalar>("emulated-sme-128", Isa::SCALAR),
     conv_row::<Emulated<8>, Scalar>("emulated-sme-256", Isa::SCALAR),
     conv_row::<Emulated<16>, Scalar>("emulated-sme-512", Isa::SCALAR),
+];
+
+/// As [`GEMM`].
+pub(crate) static DEPTHWISE: &[Kernel<crate::depthwise::Depthwise>] = &[
+    depthwise_row::<Emulated<4>, Scalar>("emulated-sme-128", Isa::SCALAR),
+    depthwise_row::<Emulated<8>, Scalar>("emulated-sme-256", Isa::SCALAR),
+    depthwise_row::<Emulated<16>, Scalar>("emulated-sme-512", Isa::SCALAR),
 ];
