@@ -82,3 +82,21 @@ impl Unit for Sme2 {
         unsafe { tandem_sme2_clear_f32(dst, count) }
     }
 }
+
+/// Addresses of the entries, for tests of how they treat their caller.
+#[cfg(test)]
+macro_rules! addresses {
+    ($($name:ident: $entry:ident),*) => {
+        $(pub(super) fn $name() -> usize {
+            $entry as *const () as usize
+        })*
+    };
+}
+#[cfg(test)]
+addresses! {
+    product_entry: tandem_sme2_product_f32,
+    pack_entry: tandem_sme2_pack_f32,
+    unpack_entry: tandem_sme2_unpack_f32,
+    depthwise_entry: tandem_sme2_depthwise_f32,
+    copy_entry: tandem_sme2_copy_f32
+}

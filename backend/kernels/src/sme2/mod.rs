@@ -6,6 +6,8 @@
 //!
 //! Sums run over k in order with fused multiply-adds, as in every other row: the same bits from every engine.
 
+#[cfg(all(test, target_arch = "aarch64"))]
+mod abi;
 mod conv;
 mod depthwise;
 mod drive;

@@ -1,0 +1,161 @@
+//! What every entry owes its caller: preserved registers, a saved ZA, no streaming mode left behind.
+
+use std::arch::asm;
+
+use super::entries::{copy_entry, depthwise_entry, pack_entry, product_entry, unpack_entry};
+use super::{Copy, Pack, Product, Run, Sme2, Taps, Unit, Unpack};
+
+/// Operands of every entry, one group of a k of 3 and a few columns.
+struct Operands {
+    lanes: usize,
+    floats: Vec<f32>,
+    out: Vec<f32>,
+    run: Run,
+    offsets: [usize; 2],
+    rows: Vec<*mut f32>,
+}
+
+impl Operands {
+    fn new() -> Self {
+        let lanes = Sme2::lanes();
+        let floats = (0..64 * lanes).map(|i| i as f32).collect();
+        let mut out = vec![0f32; 64 * lanes];
+        let rows = (0..2 * lanes).map(|i| out[i * 8..].as_mut_ptr()).collect();
+        Self { lanes, floats, out, run: Run { offset: 0, count: 3 }, offsets: [0, 1], rows }
+    }
+
+    /// Calls `with` with every entry and its description.
+    fn each(&mut self, mut with: impl FnMut(&str, usize, usize)) {
+        let (src, dst, group) = (self.floats.as_ptr(), self.out.as_mut_ptr(), 2 * self.lanes);
+        let rows = self.rows.as_ptr();
+        let product = Product {
+            lhs: src,
+            lhs_step: group,
+            lhs_group: 0,
+            groups: 1,
+            runs: &raw const self.run,
+            run_count: 1,
+            rhs: src,
+            rhs_step: 8,
+            panels: 1,
+            width: 8,
+            rows,
+            columns: 5,
+            positions: group,
+            ..Product::NONE
+        };
+        let pack = Pack { rows: rows.cast(), groups: 1, k: 3, dst, step: group, group: 0 };
+        let unpack = Unpack { planes: src, step: group, channels: 3, rows, groups: 1 };
+        let taps = Taps {
+            plane: src,
+            step: 0,
+            channels: 2,
+            weight: src,
+            width: 2,
+            offsets: self.offsets.as_ptr(),
+            count: 2,
+            groups: 1,
+            dst,
+            dst_step: 4 * self.lanes,
+            bias: std::ptr::null(),
+            clamp: std::ptr::null(),
+        };
+        let copy = Copy {
+            src,
+            dst,
+            width: 5,
+            rows: 2,
+            src_row: 8,
+            dst_row: 8,
+            planes: 1,
+            src_plane: 0,
+            dst_plane: 0,
+        };
+        with("product", product_entry(), (&raw const product).addr());
+        with("pack", pack_entry(), (&raw const pack).addr());
+        with("unpack", unpack_entry(), (&raw const unpack).addr());
+        with("depthwise", depthwise_entry(), (&raw const taps).addr());
+        with("copy", copy_entry(), (&raw const copy).addr());
+    }
+}
+
+fn has_sme2() -> bool {
+    tandem_base::Isa::detect().has(tandem_base::Isa::SME2)
+}
+
+/// PSTATE.SM and PSTATE.ZA.
+fn svcr() -> u64 {
+    let svcr: u64;
+    // SAFETY: reads a register that exists with SME.
+    unsafe { asm!("mrs {}, S3_3_C4_C2_2", out(reg) svcr, options(nomem, nostack)) }
+    svcr
+}
+
+#[test]
+fn entries_keep_preserved_registers_and_leave_streaming_mode() {
+    if !has_sme2() {
+        return;
+    }
+    Operands::new().each(|name, entry, description| {
+        let want: [f64; 8] = std::array::from_fn(|i| i as f64 + 0.5);
+        let [mut d8, mut d9, mut d10, mut d11, mut d12, mut d13, mut d14, mut d15] = want;
+        // SAFETY: an entry with its description; what it may clobber by the procedure call standard is named.
+        unsafe {
+            asm!("blr {entry}", entry = in(reg) entry, inout("x0") description => _,
+                inout("d8") d8, inout("d9") d9, inout("d10") d10, inout("d11") d11,
+                inout("d12") d12, inout("d13") d13, inout("d14") d14, inout("d15") d15,
+                clobber_abi("C"));
+        }
+        assert_eq!([d8, d9, d10, d11, d12, d13, d14, d15], want, "{name}: d8-d15");
+        assert_eq!(svcr(), 0, "{name}: streaming mode or ZA is left on");
+    });
+}
+
+/// What TPIDR2_EL0 points to while a caller's ZA waits to be saved (AAPCS64).
+#[repr(C)]
+struct LazySave {
+    buffer: *mut u8,
+    slices: u16,
+    reserved: [u8; 6],
+}
+
+#[test]
+fn entries_save_a_callers_za_first() {
+    if !has_sme2() {
+        return;
+    }
+    let vector = 4 * Sme2::lanes();
+    let pattern: Vec<u8> = (0..vector * vector).map(|i| (i * 7 + i / vector) as u8).collect();
+    Operands::new().each(|name, entry, description| {
+        let mut saved = vec![0u8; vector * vector];
+        let block = LazySave { buffer: saved.as_mut_ptr(), slices: vector as u16, reserved: [0; 6] };
+        let left: u64;
+        // SAFETY: ZA is loaded with the pattern and left to be saved as the standard says, then the entry is called.
+        unsafe {
+            asm!(
+                ".arch_extension sme2",
+                "smstart za",
+                "mov w12, #0",
+                "2: ldr za[w12, 0], [x9]",
+                "add x9, x9, x11",
+                "add w12, w12, #1",
+                "cmp w12, w11",
+                "b.lo 2b",
+                "msr TPIDR2_EL0, x13",
+                "blr x14",
+                "mrs x0, TPIDR2_EL0",
+                inout("x9") pattern.as_ptr() => _,
+                in("x11") vector,
+                in("x13") &raw const block,
+                in("x14") entry,
+                inout("x0") description => left,
+                out("x12") _,
+                clobber_abi("C")
+            );
+        }
+        assert_eq!(left, 0, "{name}: TPIDR2_EL0");
+        assert!(saved == pattern, "{name}: the caller's ZA");
+        assert_eq!(svcr(), 0, "{name}: streaming mode or ZA is left on");
+        let _ = block.reserved;
+    });
+}
