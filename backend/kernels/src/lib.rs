@@ -10,6 +10,8 @@ pub mod depthwise;
 pub mod elementwise;
 pub mod epilogue;
 pub mod gemm;
+#[cfg(all(test, unix))]
+mod guard;
 pub mod kernel;
 pub mod moves;
 mod nest;

@@ -3,9 +3,9 @@
 use tandem_base::{Span, SpanMut, Strided};
 
 use super::{Args, KERNELS, Problem};
-use crate::sme2::tests::DEPTHWISE;
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
 use crate::panels;
+use crate::sme2::tests::DEPTHWISE;
 use crate::testing::{CANARY, Random, outcome, rows, run};
 
 const CHANNELS: [usize; 12] = [1, 7, 8, 15, 16, 17, 31, 32, 33, 48, 72, 100];
