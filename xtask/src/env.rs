@@ -25,6 +25,33 @@ pub fn cache() -> PathBuf {
         .unwrap_or_else(|| target().join("cache"))
 }
 
+/// A folder of the cache that `make` fills, once: it has another name until it is whole.
+pub fn cached(name: &str, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+    let folder = cache().join(name);
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let fresh = cache().join(format!("{name}.{}", std::process::id()));
+    fs::create_dir_all(&fresh).map_err(Error::writing(&fresh))?;
+    let placed = make(&fresh).and_then(|()| match fs::rename(&fresh, &folder) {
+        // Another process has made the same meanwhile.
+        Err(_) if folder.exists() => Ok(()),
+        result => result.map_err(Error::writing(&folder)),
+    });
+    if placed.is_err() || fresh.exists() {
+        let _ = fs::remove_dir_all(&fresh);
+    }
+    placed.map(|()| folder)
+}
+
+/// The version that `python/requirements.txt` pins a package to.
+pub fn pin(name: &str) -> Result<String, Error> {
+    let path = root().join("python/requirements.txt");
+    let text = fs::read_to_string(&path).map_err(Error::reading(&path))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("=="));
+    line.map(str::to_owned).ok_or_else(|| Error::Setup(format!("{name} is not pinned in requirements.txt")))
+}
+
 /// The virtual environment with ExecuTorch, torch and the tools the project uses.
 pub struct Python {
     root: PathBuf,
@@ -36,11 +63,6 @@ impl Python {
         let requirements = root().join("python/requirements.txt");
         let wanted = fs::read_to_string(&requirements).map_err(Error::reading(&requirements))?;
         let (base, version) = base_python()?;
-        let pin = |name: &str| {
-            let line = wanted.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix("=="));
-            line.map(str::to_owned)
-                .ok_or_else(|| Error::Setup(format!("{name} is not pinned in requirements.txt")))
-        };
         let name = format!("venv-py{version}-et{}-torch{}", pin("executorch")?, pin("torch")?);
         let python = Self { root: cache().join(name) };
         let marker = python.root.join("requirements.installed");

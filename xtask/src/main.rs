@@ -3,6 +3,7 @@
 //! `target/`.
 #![forbid(unsafe_code)]
 
+mod arm;
 mod artifacts;
 mod bench;
 mod demo;
@@ -33,6 +34,9 @@ enum Command {
     Demo(demo::Options),
     /// Tandem against XNNPACK on the benchmark models, interleaved.
     Bench(bench::Options),
+    /// Arm under emulation: cross toolchain, emulator and the tests that run there.
+    #[command(subcommand)]
+    Arm(arm::Command),
     /// Regenerates the committed code of the two schemas.
     Schemas {
         /// Fail where the committed code is not current, and change nothing.
@@ -48,6 +52,7 @@ fn main() {
         Command::Test(options) => test::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Arm(command) => arm::run(&command),
         Command::Schemas { check } => schemas::run(check),
     };
     if let Err(error) = result {

@@ -1,8 +1,10 @@
 //! Running programs: quietly behind a spinner, or as a named stage whose minutes are reported at the end.
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,7 +26,7 @@ pub enum Error {
         /// what was being done
         what: String,
         /// exit status
-        status: std::process::ExitStatus,
+        status: ExitStatus,
         /// its last lines, where they were captured
         output: String,
     },
@@ -65,17 +67,75 @@ pub fn quiet(what: &str, command: &mut Command) -> Result<String, Error> {
     let start = Instant::now();
     let output = command.stdin(Stdio::null()).output().map_err(|source| start_error(command, source))?;
     spinner.finish_and_clear();
-    if !output.status.success() {
-        let text =
-            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let [text, errors] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    finished(what, start, output.status, text, &errors)
+}
+
+/// Output of a program that has ended well, else its last lines as an error.
+fn finished(
+    what: &str,
+    start: Instant,
+    status: ExitStatus,
+    output: String,
+    errors: &str,
+) -> Result<String, Error> {
+    if !status.success() {
+        let text = format!("{output}{errors}");
         let lines: Vec<&str> = text.lines().collect();
-        let output_tail = lines[lines.len().saturating_sub(60)..].join("\n");
-        return Err(Error::Failed { what: what.to_owned(), status: output.status, output: output_tail });
+        let output = lines[lines.len().saturating_sub(60)..].join("\n");
+        return Err(Error::Failed { what: what.to_owned(), status, output });
     }
     if start.elapsed() > Duration::from_secs(2) {
         println!("  {what}: {:.1} s", start.elapsed().as_secs_f64());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output)
+}
+
+/// As [`quiet`], for what depends on the network: three attempts.
+pub fn download(what: &str, command: &mut Command) -> Result<String, Error> {
+    for pause in [2, 10] {
+        match quiet(what, command) {
+            Err(Error::Failed { .. }) => std::thread::sleep(Duration::from_secs(pause)),
+            result => return result,
+        }
+    }
+    quiet(what, command)
+}
+
+/// As [`quiet`], for what may never end: it is killed at the limit.
+pub fn limited(what: &str, command: &mut Command, limit: Duration) -> Result<String, Error> {
+    let start = Instant::now();
+    let spinner = spinner(what);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| start_error(command, source))?;
+    // Pipes are emptied while the child runs: a full one would stop it.
+    let readers = [drain(child.stdout.take()), drain(child.stderr.take())];
+    let status = loop {
+        match child.try_wait().map_err(|source| start_error(command, source))? {
+            Some(status) => break Some(status),
+            None if start.elapsed() > limit => break None,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    if status.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let [output, errors] = readers.map(|reader| reader.join().unwrap_or_default());
+    spinner.finish_and_clear();
+    match status {
+        Some(status) => finished(what, start, status, output, &errors),
+        None => Err(Error::Check(format!("{what}: not done after {} s\n{output}{errors}", limit.as_secs()))),
+    }
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 /// Runs a program that writes to this terminal.

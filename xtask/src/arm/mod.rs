@@ -1,0 +1,58 @@
+//! Arm without Arm hardware: a cross toolchain and an emulator in the cache folder, and every test run with them.
+
+mod apt;
+mod cpu;
+mod models;
+mod rust;
+mod toolchain;
+mod units;
+
+use crate::artifacts::{self, Artifacts};
+use crate::stage::{Error, Stages};
+use rust::Rust;
+use toolchain::Toolchain;
+
+/// What to do.
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Downloads cross compiler, arm64 libraries and emulator into the cache folder and prints where they are.
+    Setup,
+    /// Runs the tests and small models under the emulator, at three vector lengths of SME and on cores without it.
+    Test(Options),
+}
+
+/// What to test.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Whole test sets instead of samples: hours.
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs a command.
+pub fn run(command: &Command) -> Result<(), Error> {
+    match command {
+        Command::Setup => {
+            Rust::forget();
+            println!("{}", Toolchain::ready()?.folder().display());
+            Ok(())
+        }
+        Command::Test(options) => {
+            let mut stages = Stages::default();
+            let built = stages.run("build: libraries, adapter, CLI", artifacts::build)?;
+            test(&mut stages, &built, options.all)?;
+            stages.report();
+            Ok(())
+        }
+    }
+}
+
+/// The stages of `arm test`.
+pub fn test(stages: &mut Stages, built: &Artifacts, all: bool) -> Result<(), Error> {
+    let toolchain = stages.run("arm: toolchain and emulator", Toolchain::ready)?;
+    let binaries = stages.run("arm: build tests", || units::build(&toolchain))?;
+    let programs =
+        stages.run("arm: build adapter, C++ example, CLI", || models::build(&toolchain, &built.python))?;
+    stages.run("arm: rust tests under emulation", || units::run(&toolchain, &binaries, all))?;
+    stages.run("arm: models under emulation", || models::run(&toolchain, &programs, built))
+}

@@ -1,0 +1,106 @@
+//! Whole models inside ExecuTorch's arm64 runtime, under the emulator: the C++ example, linked with ExecuTorch's arm64
+//! wheel and the adapter, answers as eager PyTorch does on this machine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::cpu::{CPUS, WHOLE_MODELS};
+use super::rust::TARGET;
+use super::toolchain::{Toolchain, cargo_target};
+use crate::artifacts::Artifacts;
+use crate::env::{self, Python};
+use crate::stage::{self, Error, cargo};
+
+/// What `tests/arm/export.py` writes, and the largest difference relative to the answer's range.
+const MODELS: [(&str, &str); 3] = [("squeezesam", "1e-4"), ("mobilenet_v2", "1e-4"), ("transformer", "1e-4")];
+
+/// Longest that a model may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What was built for arm64.
+pub struct Programs {
+    app: PathBuf,
+    cli: PathBuf,
+}
+
+/// Builds the adapter, the C++ example and the CLI against ExecuTorch's arm64 wheel.
+pub fn build(toolchain: &Toolchain, python: &Python) -> Result<Programs, Error> {
+    let executorch = wheel(python)?;
+    // CMake remembers where its compilers are.
+    let name = toolchain.folder().file_name().unwrap_or_default();
+    let folder = env::target().join("arm").join(name);
+    let (adapter, app) = (folder.join("adapter"), folder.join("cpp_app"));
+    let prefix = executorch.display();
+    cmake(toolchain, python, "adapter", &env::root(), &adapter, &prefix.to_string())?;
+    let both = format!("{prefix};{}", adapter.display());
+    cmake(toolchain, python, "C++ example", &env::root().join("examples/cpp_app"), &app, &both)?;
+    let mut cli = cargo(["build", "--release", "--quiet", "--package", "tandem-cli", "--target", TARGET]);
+    toolchain.prepare(&mut cli, &python.path());
+    stage::quiet("building the tandem program for arm64", cli.env("EXECUTORCH_DIR", &executorch))?;
+    Ok(Programs { app: app.join("cpp_app"), cli: cargo_target().join(TARGET).join("release/tandem") })
+}
+
+/// ExecuTorch's arm64 package, as its wheel brings it.
+fn wheel(python: &Python) -> Result<PathBuf, Error> {
+    let version = env::pin("executorch")?;
+    let name = format!("executorch-{version}-arm64");
+    let folder = env::cached(&name, |folder| {
+        let mut pip = Command::new(python.bin("python"));
+        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+        pip.args(["--only-binary=:all:", "--platform", "manylinux_2_28_aarch64"]);
+        pip.arg("--dest").arg(folder).arg(format!("executorch=={version}"));
+        stage::download("downloading ExecuTorch for arm64", &mut pip)?;
+        let files = std::fs::read_dir(folder).map_err(Error::reading(folder))?.flatten();
+        for wheel in files.map(|entry| entry.path()) {
+            let mut unpack = Command::new(python.bin("python"));
+            unpack.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(folder);
+            stage::quiet("unpacking ExecuTorch for arm64", &mut unpack)?;
+            std::fs::remove_file(&wheel).map_err(Error::writing(&wheel))?;
+        }
+        Ok(())
+    })?;
+    Ok(folder.join("executorch"))
+}
+
+fn cmake(
+    toolchain: &Toolchain,
+    python: &Python,
+    what: &str,
+    source: &Path,
+    build: &Path,
+    prefix: &str,
+) -> Result<(), Error> {
+    let mut configure = Command::new(python.bin("cmake"));
+    toolchain.prepare(&mut configure, &python.path());
+    configure.arg("-S").arg(source).arg("-B").arg(build).args(["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
+    let file = env::root().join("cmake/aarch64-linux-gnu.cmake");
+    configure.arg(format!("-DCMAKE_TOOLCHAIN_FILE={}", file.display()));
+    configure.arg(format!("-DCMAKE_PREFIX_PATH={prefix}"));
+    stage::quiet(&format!("configuring the {what} for arm64"), &mut configure)?;
+    let mut compile = Command::new(python.bin("cmake"));
+    toolchain.prepare(&mut compile, &python.path());
+    stage::quiet(&format!("building the {what} for arm64"), compile.arg("--build").arg(build)).map(|_| ())
+}
+
+/// Runs every model, and what looks at the processor on every model of it.
+pub fn run(toolchain: &Toolchain, programs: &Programs, built: &Artifacts) -> Result<(), Error> {
+    let files = env::target().join("arm/models");
+    built.export("exporting small models", &["tests/arm/export.py"], &files)?;
+    for cpu in &CPUS {
+        let mut info = toolchain.emulated(cpu, &programs.cli);
+        stage::limited(&format!("tandem info on {}", cpu.name), info.arg("info"), PATIENCE)?;
+    }
+    for cpu in WHOLE_MODELS {
+        for (name, tolerance) in MODELS {
+            let mut app = toolchain.emulated(cpu, &programs.app);
+            app.arg(files.join(format!("{name}.pte"))).args(["--threads", "2", "--repeat", "2"]);
+            app.arg("--input").arg(files.join(format!("{name}.input")));
+            app.arg("--expect").arg(files.join(format!("{name}.expected"))).args(["--tolerance", tolerance]);
+            let report = stage::limited(&format!("{name} on {}", cpu.name), &mut app, PATIENCE)?;
+            let error = report.lines().find(|line| line.starts_with("max_abs_err")).unwrap_or_default();
+            println!("  {:<14} {name:<14} {error}", cpu.name);
+        }
+    }
+    Ok(())
+}

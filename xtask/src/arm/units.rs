@@ -1,0 +1,95 @@
+//! Rust tests under the emulator: built once, run on every processor model.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::cpu::CPUS;
+use super::rust::TARGET;
+use super::toolchain::Toolchain;
+use crate::stage::{self, Error, cargo};
+
+/// Crates whose tests run.
+const CRATES: [&str; 5] = ["tandem-base", "tandem-kernels", "tandem-compiler", "tandem-engine", "tandem-ffi"];
+
+/// Longest that a test program may take: emulated threads have been seen to wait for ever.
+const PATIENCE: Duration = Duration::from_secs(1200);
+const PATIENCE_ALL: Duration = Duration::from_secs(4 * 3600);
+
+/// A test program and the folder that cargo would start it in.
+pub struct Binary {
+    name: String,
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+/// The lines of `cargo --message-format=json` that name what was built.
+#[derive(Deserialize)]
+struct Artifact {
+    manifest_path: PathBuf,
+    target: Target,
+    profile: Profile,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+/// Builds every test program, optimised since emulation is slow enough, and static since that starts faster.
+pub fn build(toolchain: &Toolchain) -> Result<Vec<Binary>, Error> {
+    let mut build = cargo(["test", "--quiet", "--no-run", "--message-format=json-render-diagnostics"]);
+    toolchain.prepare(&mut build, &std::env::var_os("PATH").unwrap_or_default());
+    build.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
+    build.env("CARGO_PROFILE_DEV_OPT_LEVEL", "3").env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
+    build.args(["--target", TARGET]).args(CRATES.iter().flat_map(|name| ["--package", name]));
+    let lines = stage::quiet("building tests for arm64", &mut build)?;
+    let artifacts = lines.lines().filter_map(|line| serde_json::from_str::<Artifact>(line).ok());
+    let binaries: Vec<Binary> = artifacts.filter_map(binary).collect();
+    if binaries.is_empty() {
+        return Err(Error::Check("cargo built no test program for arm64".to_owned()));
+    }
+    Ok(binaries)
+}
+
+fn binary(artifact: Artifact) -> Option<Binary> {
+    let program = artifact.executable.filter(|_| artifact.profile.test)?;
+    let folder = artifact.manifest_path.parent()?.to_owned();
+    let package = folder.file_name()?.to_string_lossy().into_owned();
+    Some(Binary { name: format!("{package}/{}", artifact.target.name), program, folder })
+}
+
+/// Runs them on every processor model; `all` without the samples' limits.
+pub fn run(toolchain: &Toolchain, binaries: &[Binary], all: bool) -> Result<(), Error> {
+    for cpu in &CPUS {
+        let start = Instant::now();
+        let mut passed = 0;
+        for binary in binaries {
+            let mut test = toolchain.emulated(cpu, &binary.program);
+            test.current_dir(&binary.folder);
+            if all {
+                test.env("TANDEM_TEST_ALL", "1");
+            } else {
+                test.env("PROPTEST_CASES", "16");
+            }
+            let what = format!("{} on {}", binary.name, cpu.name);
+            let report = stage::limited(&what, &mut test, if all { PATIENCE_ALL } else { PATIENCE })?;
+            passed += tests_passed(&report);
+        }
+        println!("  {:<14} {passed} tests passed, {:.1} s", cpu.name, start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// `test result: ok. 18 passed; …` of the test harness.
+fn tests_passed(report: &str) -> usize {
+    let results = report.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
+    results.filter_map(|rest| rest.split(' ').next()?.parse::<usize>().ok()).sum()
+}
