@@ -2,6 +2,7 @@
 
 mod apt;
 mod cpu;
+mod detection;
 mod models;
 mod rust;
 mod toolchain;
@@ -53,6 +54,7 @@ pub fn test(stages: &mut Stages, built: &Artifacts, all: bool) -> Result<(), Err
     let binaries = stages.run("arm: build tests", || units::build(&toolchain))?;
     let programs =
         stages.run("arm: build adapter, C++ example, CLI", || models::build(&toolchain, &built.python))?;
+    stages.run("arm: detection", || detection::run(&toolchain, &programs.cli))?;
     stages.run("arm: rust tests under emulation", || units::run(&toolchain, &binaries, all))?;
     stages.run("arm: models under emulation", || models::run(&toolchain, &programs, built))
 }

@@ -83,15 +83,15 @@ impl Toolchain {
 
     fn unpack(&self, archives: &Path) -> Result<(), Error> {
         let root = self.folder.join("root");
-        let packages = fs::read_dir(archives).map_err(Error::reading(archives))?.flatten();
-        for package in packages {
-            let name = package.file_name().to_string_lossy().into_owned();
+        let files = fs::read_dir(archives).map_err(Error::reading(archives))?.flatten();
+        let packages = files.map(|file| file.path()).filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             let left_out = name.ends_with("_amd64.deb") && LEFT_OUT.iter().any(|left| name.starts_with(left));
-            if name.ends_with(".deb") && !left_out {
-                let mut unpack = Command::new("dpkg-deb");
-                stage::quiet(&format!("unpacking {name}"), unpack.arg("-x").arg(package.path()).arg(&root))?;
-            }
-        }
+            name.ends_with(".deb") && !left_out
+        });
+        let each = "root=$0; for package; do dpkg-deb -x \"$package\" \"$root\"; done";
+        let mut unpack = Command::new("sh");
+        stage::quiet("unpacking packages", unpack.args(["-ec", each]).arg(&root).args(packages))?;
         // Releases with everything under /usr have these as links, which no package brings.
         for name in ["lib", "lib64"] {
             let (link, to) = (root.join(name), Path::new("usr").join(name));
