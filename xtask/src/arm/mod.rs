@@ -1,6 +1,8 @@
 //! Arm without Arm hardware: a cross toolchain and an emulator in the cache folder, and every test run with them.
 
 mod apt;
+mod count;
+mod counter;
 mod cpu;
 mod detection;
 mod models;
@@ -20,6 +22,8 @@ pub enum Command {
     Setup,
     /// Runs the tests and small models under the emulator, at three vector lengths of SME and on cores without it.
     Test(Options),
+    /// Counts instructions of Tandem and XNNPACK on the same cases: one thread, 512-bit streaming vectors.
+    Count(count::Options),
 }
 
 /// What to test.
@@ -38,6 +42,7 @@ pub fn run(command: &Command) -> Result<(), Error> {
             println!("{}", Toolchain::ready()?.folder().display());
             Ok(())
         }
+        Command::Count(options) => count::run(options),
         Command::Test(options) => {
             let mut stages = Stages::default();
             let built = stages.run("build: libraries, adapter, CLI", artifacts::build)?;

@@ -133,6 +133,11 @@ impl Toolchain {
         stage::limited("running under the emulator", &mut run, Duration::from_secs(60)).map(|_| ())
     }
 
+    /// Where arm64 programs find their libraries.
+    pub fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
     /// A cross tool.
     pub fn bin(&self, name: &str) -> PathBuf {
         self.folder.join("bin").join(name)
@@ -154,7 +159,7 @@ impl Toolchain {
 
     /// An arm64 program under the emulator.
     pub fn emulated(&self, cpu: &Cpu, program: &Path) -> Command {
-        let root = self.folder.join("root");
+        let root = self.root();
         let mut command = Command::new(root.join("usr/bin/qemu-aarch64"));
         command.arg("-L").arg(root).args(["-cpu", cpu.model]).arg(program);
         command
