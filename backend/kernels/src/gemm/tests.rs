@@ -104,3 +104,43 @@ proptest! {
         check(&problem([batch, m, n, k], flags));
     }
 }
+
+/// What is not finite reaches the sums it is a part of, and no others; a clamp passes NaN on.
+#[test]
+fn values_that_are_not_finite() {
+    let [m, n, k] = [37, 35, 9];
+    for act in [Act::None, Act::Relu] {
+        let p = Problem {
+            lhs: Strided::contiguous(&[1, m, k]),
+            rhs: Rhs::Panels,
+            dst: Strided::contiguous(&[1, m, n]),
+            alpha: 1.0,
+            epilogue: Epilogue { act, ..Epilogue::default() },
+        };
+        let (mut lhs, mut rhs) = (values(m * k, 1), values(k * panels::padded(n), 2));
+        lhs[2 * k + 3] = f32::NAN;
+        lhs[36 * k] = f32::NEG_INFINITY;
+        lhs[4 * k + 1] = 0.0;
+        rhs[panels::index(k, n, 1, 7)] = f32::INFINITY;
+        let here = KERNELS.iter().filter(|row| Isa::detect().has(row.isa));
+        let answers: Vec<(&str, Vec<f32>)> = here
+            .chain(crate::sme2::tests::GEMM)
+            .filter(|row| (row.supports)(&p).is_ok())
+            .map(|row| {
+                let mut dst = vec![0f32; m * n];
+                let (lhs, rhs) = (Span::from(&lhs[..]), Span::from(&rhs[..]));
+                let args = Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: SpanMut::from(&mut dst[..]) };
+                crate::testing::run(row, &p, args, crate::testing::Split::Whole);
+                (row.name, dst)
+            })
+            .collect();
+        let expected = &answers.iter().find(|(name, _)| *name == "scalar-reference").unwrap().1;
+        assert!(expected[2 * n..3 * n].iter().all(|x| x.is_nan()) && expected[4 * n + 7].is_nan());
+        for (name, found) in &answers {
+            for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+                let same = a.is_nan() == b.is_nan() && a.is_infinite() == b.is_infinite();
+                assert!(same, "{name} at {}, {}: {a} for {b}, {act:?}", i / n, i % n);
+            }
+        }
+    }
+}
