@@ -12,6 +12,9 @@ pub fn of(isa: Isa) -> Rates {
         Rates { fma_gflops: 115.0, vector_gelems: 8.0, l2_gbs: 90.0, dram_gbs: 14.0 }
     } else if isa.has(Isa::AVX2) {
         Rates { fma_gflops: 90.0, vector_gelems: 6.0, l2_gbs: 60.0, dram_gbs: 14.0 }
+    } else if isa.has(Isa::NEON) {
+        // Assumed, not measured: a core with four 128-bit units at 3.5 GHz.
+        Rates { fma_gflops: 100.0, vector_gelems: 6.0, l2_gbs: 60.0, dram_gbs: 20.0 }
     } else {
         Rates { fma_gflops: 6.0, vector_gelems: 1.0, l2_gbs: 20.0, dram_gbs: 8.0 }
     }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tandem_base::Isa;
 
-/// Independent sums in flight: more than latency times throughput of any core, and few enough for 16 registers.
-const CHAINS: usize = 12;
+/// Independent sums in flight: at least latency times throughput of any core, and few enough for the registers, which
+/// are 16 with AVX2 and 32 with NEON.
+const CHAINS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
 /// Multiply-adds of each chain in a burst, some tens of µs.
 const STEPS: usize = 8192;
 /// The best burst of this long counts: neighbours only slow a burst down.
@@ -28,6 +29,11 @@ pub fn fma_gflops(isa: Isa) -> f64 {
             // SAFETY: the CPU has what `isa` names.
             return best(8, || unsafe { x86::avx2() });
         }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if isa.has(Isa::NEON) {
+        // SAFETY: the CPU has what `isa` names.
+        return best(4, || unsafe { arm::neon() });
     }
     best(4, plain)
 }
@@ -85,6 +91,27 @@ mod x86 {
             }
         }
         sums.iter().map(|sum| _mm_cvtss_f32(_mm256_castps256_ps128(*sum))).sum()
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+    use std::hint::black_box;
+
+    use super::{CHAINS, STEPS};
+
+    #[target_feature(enable = "neon")]
+    pub fn neon() -> f32 {
+        let (factor, addend) = (vdupq_n_f32(black_box(1e-3)), vdupq_n_f32(black_box(1e-3)));
+        let mut sums = [vdupq_n_f32(1.0); CHAINS];
+        for _ in 0..STEPS {
+            // FMLA adds to its destination: here, as in a product, the sum.
+            for sum in &mut sums {
+                *sum = vfmaq_f32(*sum, factor, addend);
+            }
+        }
+        sums.iter().map(|sum| vaddvq_f32(*sum)).sum()
     }
 }
 

@@ -14,7 +14,11 @@ use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::product::{Geometry, Matrix, Panels, Segment, Tile, pack, run_tiles};
-use crate::simd::{Avx2, Avx512, Simd, entries, load_padded, math};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
+use crate::simd::{Simd, entries, load_padded, math};
 
 /// Keys of a block, and the distance between its rows of scores: no power of two, so that rows share no cache set.
 const KEYS: usize = 1024;
@@ -368,6 +372,7 @@ fn tiles<V: Tile>(p: &Problem, phase: usize) -> usize {
 }
 
 /// 14 x 32 tiles.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX512: Kernel<Attention> = Kernel {
     name: "avx512-online-14x32",
     isa: Isa::AVX512,
@@ -380,6 +385,7 @@ pub(super) const AVX512: Kernel<Attention> = Kernel {
 };
 
 /// 6 x 16 tiles.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX2: Kernel<Attention> = Kernel {
     name: "avx2-online-6x16",
     isa: Isa::AVX2,
@@ -389,4 +395,17 @@ pub(super) const AVX2: Kernel<Attention> = Kernel {
     tiles: tiles::<Avx2>,
     workspace: |p| Sizes::new::<Avx2>(p).workspace(),
     run: avx2,
+};
+
+/// 6 x 16 tiles.
+#[cfg(target_arch = "aarch64")]
+pub(super) const NEON: Kernel<Attention> = Kernel {
+    name: "neon-online-6x16",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns::<Neon>(p, rates, 0.75),
+    phases: |_| 2,
+    tiles: tiles::<Neon>,
+    workspace: |p| Sizes::new::<Neon>(p).workspace(),
+    run: neon,
 };

@@ -1,6 +1,5 @@
 //! Scaled dot-product attention, block-wise with online softmax.
 
-#[cfg(target_arch = "x86_64")]
 mod blocked;
 mod scalar;
 #[cfg(test)]
@@ -80,5 +79,7 @@ pub static KERNELS: &[Kernel<Attention>] = &[
     blocked::AVX512,
     #[cfg(target_arch = "x86_64")]
     blocked::AVX2,
+    #[cfg(target_arch = "aarch64")]
+    blocked::NEON,
     scalar::ROW,
 ];

@@ -8,7 +8,11 @@ use super::{Args, Conv, MAX_SEGMENTS, Problem};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::product::{Geometry, Segment, Split, Tile, collide, run_tiles, spread_bytes};
-use crate::simd::{Avx2, Avx512, entries};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
+use crate::simd::entries;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
 
 /// Segments with pointers, in the product's form.
 pub(super) fn segments(p: &Problem, args: &Args<'_>) -> [Segment; MAX_SEGMENTS] {
@@ -109,6 +113,7 @@ unsafe fn run<V: Tile>(
 entries!(Problem, Args<'_>, run);
 
 /// Direct, 14 positions x 32 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX512: Kernel<Conv> = Kernel {
     name: "avx512-direct-14x32",
     isa: Isa::AVX512,
@@ -121,6 +126,7 @@ pub(super) const AVX512: Kernel<Conv> = Kernel {
 };
 
 /// Direct, 6 positions x 16 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX2: Kernel<Conv> = Kernel {
     name: "avx2-direct-6x16",
     isa: Isa::AVX2,
@@ -130,4 +136,17 @@ pub(super) const AVX2: Kernel<Conv> = Kernel {
     tiles: |p, _| split::<Avx2>(p).tiles(),
     workspace: workspace::<Avx2>,
     run: avx2,
+};
+
+/// Direct, 6 positions x 16 columns.
+#[cfg(target_arch = "aarch64")]
+pub(super) const NEON: Kernel<Conv> = Kernel {
+    name: "neon-direct-6x16",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns::<Neon>(p, rates, 0.8),
+    phases: |_| 1,
+    tiles: |p, _| split::<Neon>(p).tiles(),
+    workspace: workspace::<Neon>,
+    run: neon,
 };

@@ -1,9 +1,7 @@
 //! 2-d convolution with groups, several source segments, full epilogue and pixel-shuffle store.
 
-#[cfg(target_arch = "x86_64")]
 mod direct;
 mod scalar;
-#[cfg(target_arch = "x86_64")]
 mod slab;
 #[cfg(test)]
 mod tests;
@@ -14,7 +12,6 @@ use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
 
-#[cfg(target_arch = "x86_64")]
 mod winograd;
 
 /// The family.
@@ -132,14 +129,19 @@ pub static KERNELS: &[Kernel<Conv>] = &[
     direct::AVX512,
     #[cfg(target_arch = "x86_64")]
     direct::AVX2,
+    #[cfg(target_arch = "aarch64")]
+    direct::NEON,
     #[cfg(target_arch = "x86_64")]
     slab::AVX512,
     #[cfg(target_arch = "x86_64")]
     slab::AVX2,
+    #[cfg(target_arch = "aarch64")]
+    slab::NEON,
     #[cfg(target_arch = "x86_64")]
     winograd::AVX512,
     #[cfg(target_arch = "x86_64")]
     winograd::AVX2,
     #[cfg(target_arch = "aarch64")]
+    winograd::NEON,
     crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-direct", tandem_base::Isa::SME2),
 ];

@@ -8,7 +8,11 @@ use super::direct::{geometry, ns, panel_count, positions, segments};
 use super::{Args, Conv, Problem};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::product::{Geometry, Panels, Slab, Tile, part, run_tiles};
-use crate::simd::{Avx2, Avx512, entries};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
+use crate::simd::entries;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
 
 /// Elements of a slab at most, so that it stays in L2.
 const SLAB_ELEMENTS: usize = 48 << 10;
@@ -106,6 +110,7 @@ fn workspace(p: &Problem) -> Workspace {
 }
 
 /// Direct over a padded copy of the source rows, 14 positions x 32 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX512: Kernel<Conv> = Kernel {
     name: "avx512-slab-14x32",
     isa: Isa::AVX512,
@@ -118,6 +123,7 @@ pub(super) const AVX512: Kernel<Conv> = Kernel {
 };
 
 /// Direct over a padded copy of the source rows, 6 positions x 16 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX2: Kernel<Conv> = Kernel {
     name: "avx2-slab-6x16",
     isa: Isa::AVX2,
@@ -127,4 +133,17 @@ pub(super) const AVX2: Kernel<Conv> = Kernel {
     tiles: |p, _| if positions(p) == 0 { 0 } else { p.batch() * row_parts(p) },
     workspace,
     run: avx2,
+};
+
+/// Direct over a padded copy of the source rows, 6 positions x 16 columns.
+#[cfg(target_arch = "aarch64")]
+pub(super) const NEON: Kernel<Conv> = Kernel {
+    name: "neon-slab-6x16",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| time::<Neon>(p, rates, 0.8),
+    phases: |_| 1,
+    tiles: |p, _| if positions(p) == 0 { 0 } else { p.batch() * row_parts(p) },
+    workspace,
+    run: neon,
 };

@@ -1,11 +1,9 @@
 //! Transposed convolution, as one small convolution per output parity, with full epilogue.
 
-#[cfg(target_arch = "x86_64")]
 mod parity;
 mod scalar;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
 mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
@@ -93,5 +91,7 @@ pub static KERNELS: &[Kernel<Deconv>] = &[
     vector::AVX512,
     #[cfg(target_arch = "x86_64")]
     vector::AVX2,
+    #[cfg(target_arch = "aarch64")]
+    vector::NEON,
     scalar::ROW,
 ];

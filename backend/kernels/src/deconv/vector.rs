@@ -10,7 +10,11 @@ use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::product::{Geometry, Segment, Split, Tile, run_tiles};
-use crate::simd::{Avx2, Avx512, entries};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
+use crate::simd::entries;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
 
 fn supports(p: &Problem) -> Result<(), Refusal> {
     match () {
@@ -115,6 +119,7 @@ fn geometry<'a>(p: &Problem, args: &Args<'a>, part: &Part, segments: &'a [Segmen
 entries!(Problem, Args<'_>, run);
 
 /// 14 positions x 32 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX512: Kernel<Deconv> = Kernel {
     name: "avx512-parity-14x32",
     isa: Isa::AVX512,
@@ -127,6 +132,7 @@ pub(super) const AVX512: Kernel<Deconv> = Kernel {
 };
 
 /// 6 positions x 16 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX2: Kernel<Deconv> = Kernel {
     name: "avx2-parity-6x16",
     isa: Isa::AVX2,
@@ -136,4 +142,17 @@ pub(super) const AVX2: Kernel<Deconv> = Kernel {
     tiles: |p, _| tiles::<Avx2>(p),
     workspace: |_| Workspace::default(),
     run: avx2,
+};
+
+/// 6 positions x 16 columns.
+#[cfg(target_arch = "aarch64")]
+pub(super) const NEON: Kernel<Deconv> = Kernel {
+    name: "neon-parity-6x16",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns::<Neon>(p, rates, 0.8),
+    phases: |_| 1,
+    tiles: |p, _| tiles::<Neon>(p),
+    workspace: |_| Workspace::default(),
+    run: neon,
 };

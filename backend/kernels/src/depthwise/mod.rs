@@ -76,6 +76,7 @@ impl Family for Depthwise {
 pub static KERNELS: &[Kernel<Depthwise>] = &[
     vector::AVX512,
     vector::AVX2,
+    vector::NEON,
     scalar::ROW,
     #[cfg(target_arch = "aarch64")]
     crate::sme2::depthwise_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-taps", tandem_base::Isa::SME2),

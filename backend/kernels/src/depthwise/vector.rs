@@ -261,3 +261,15 @@ pub(super) const AVX2: Kernel<Depthwise> = Kernel {
     workspace,
     run: avx2,
 };
+
+/// Runs of 7 outputs by 8 channels.
+pub(super) const NEON: Kernel<Depthwise> = Kernel {
+    name: "neon-sliding-7x8",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns(p, rates, 8),
+    phases: |_| 1,
+    tiles: |p, _| Split::new(p).tiles(),
+    workspace,
+    run: neon,
+};

@@ -130,4 +130,4 @@ impl Family for Elementwise {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Elementwise>] = &[vector::AVX512, vector::AVX2, scalar::ROW];
+pub static KERNELS: &[Kernel<Elementwise>] = &[vector::AVX512, vector::AVX2, vector::NEON, scalar::ROW];

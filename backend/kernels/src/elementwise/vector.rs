@@ -16,6 +16,9 @@ pub(super) const AVX512: Kernel<Elementwise> =
 /// Eight lanes.
 pub(super) const AVX2: Kernel<Elementwise> =
     Kernel { name: "avx2-runs", isa: Isa::AVX2, run: avx2, ns: |p, r| ns(p, r, 2.0), ..ROW };
+/// Eight lanes.
+pub(super) const NEON: Kernel<Elementwise> =
+    Kernel { name: "neon-runs", isa: Isa::NEON, run: neon, ns: |p, r| ns(p, r, 2.0), ..ROW };
 
 const ROW: Kernel<Elementwise> = Kernel {
     name: "",

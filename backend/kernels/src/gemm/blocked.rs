@@ -10,7 +10,11 @@ use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::product::{Geometry, Matrix, Segment, Split, Tile, collide, pack, part, run_tiles, spread_bytes};
-use crate::simd::{Avx2, Avx512, entries};
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Neon;
+use crate::simd::entries;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512};
 
 /// Rows of lhs one packing tile copies.
 const PACK_ROWS: usize = 64;
@@ -222,6 +226,7 @@ fn tiles<V: Tile>(p: &Problem, phase: usize) -> usize {
 }
 
 /// 14 rows x 32 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX512: Kernel<Gemm> = Kernel {
     name: "avx512-14x32",
     isa: Isa::AVX512,
@@ -234,6 +239,7 @@ pub(super) const AVX512: Kernel<Gemm> = Kernel {
 };
 
 /// 6 rows x 16 columns.
+#[cfg(target_arch = "x86_64")]
 pub(super) const AVX2: Kernel<Gemm> = Kernel {
     name: "avx2-6x16",
     isa: Isa::AVX2,
@@ -243,4 +249,17 @@ pub(super) const AVX2: Kernel<Gemm> = Kernel {
     tiles: tiles::<Avx2>,
     workspace: workspace::<Avx2>,
     run: avx2,
+};
+
+/// 6 rows x 16 columns.
+#[cfg(target_arch = "aarch64")]
+pub(super) const NEON: Kernel<Gemm> = Kernel {
+    name: "neon-6x16",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns::<Neon>(p, rates, 0.8),
+    phases,
+    tiles: tiles::<Neon>,
+    workspace: workspace::<Neon>,
+    run: neon,
 };

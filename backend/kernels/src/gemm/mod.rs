@@ -1,6 +1,5 @@
 //! Matrix product: dst = epilogue(alpha * lhs * rhs), rhs packed panels or a strided matrix.
 
-#[cfg(target_arch = "x86_64")]
 mod blocked;
 mod scalar;
 #[cfg(test)]
@@ -100,5 +99,6 @@ pub static KERNELS: &[Kernel<Gemm>] = &[
     #[cfg(target_arch = "x86_64")]
     blocked::AVX2,
     #[cfg(target_arch = "aarch64")]
+    blocked::NEON,
     crate::sme2::gemm_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-outer", tandem_base::Isa::SME2),
 ];

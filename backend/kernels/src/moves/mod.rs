@@ -71,4 +71,4 @@ impl Family for Move {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Move>] = &[vector::AVX512, vector::AVX2, scalar::ROW];
+pub static KERNELS: &[Kernel<Move>] = &[vector::AVX512, vector::AVX2, vector::NEON, scalar::ROW];

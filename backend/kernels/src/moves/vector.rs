@@ -16,6 +16,9 @@ pub(super) const AVX512: Kernel<Move> =
 /// Blocks of 8 x 8.
 pub(super) const AVX2: Kernel<Move> =
     Kernel { name: "avx2-runs", isa: Isa::AVX2, run: avx2, ns: |p, r| ns(p, r, 1.2), ..ROW };
+/// Blocks of 8 x 8.
+pub(super) const NEON: Kernel<Move> =
+    Kernel { name: "neon-runs", isa: Isa::NEON, run: neon, ns: |p, r| ns(p, r, 1.2), ..ROW };
 
 const ROW: Kernel<Move> = Kernel {
     name: "",

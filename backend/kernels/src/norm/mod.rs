@@ -3,7 +3,6 @@
 mod scalar;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
 mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
@@ -98,10 +97,4 @@ impl Family for Norm {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Norm>] = &[
-    #[cfg(target_arch = "x86_64")]
-    vector::AVX512,
-    #[cfg(target_arch = "x86_64")]
-    vector::AVX2,
-    scalar::ROW,
-];
+pub static KERNELS: &[Kernel<Norm>] = &[vector::AVX512, vector::AVX2, vector::NEON, scalar::ROW];

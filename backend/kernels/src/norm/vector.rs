@@ -335,3 +335,6 @@ pub(super) const AVX512: Kernel<Norm> =
 /// Eight lanes.
 pub(super) const AVX2: Kernel<Norm> =
     Kernel { name: "avx2-moments", isa: Isa::AVX2, ns: |p, rates| ns(p, rates, 2.0), run: avx2, ..ROW };
+/// Eight lanes.
+pub(super) const NEON: Kernel<Norm> =
+    Kernel { name: "neon-moments", isa: Isa::NEON, ns: |p, rates| ns(p, rates, 2.0), run: neon, ..ROW };

@@ -92,4 +92,4 @@ impl Family for Pool {
 
 /// Every row of the family.
 pub static KERNELS: &[Kernel<Pool>] =
-    &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];
+    &[vector::AVX512, vector::AVX2, vector::NEON, plane::AVX512, plane::AVX2, plane::NEON, scalar::ROW];

@@ -147,3 +147,15 @@ pub(super) const AVX2: Kernel<Pool> = Kernel {
     workspace: |_| Workspace::default(),
     run: avx2,
 };
+
+/// Lanes along columns, 8 at a time.
+pub(super) const NEON: Kernel<Pool> = Kernel {
+    name: "neon-plane",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns(p, rates, 8),
+    phases: |_| 1,
+    tiles: |p, _| split(p)[1],
+    workspace: |_| Workspace::default(),
+    run: neon,
+};

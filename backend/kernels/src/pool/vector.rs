@@ -209,3 +209,15 @@ pub(super) const AVX2: Kernel<Pool> = Kernel {
     workspace: |_| Workspace::default(),
     run: avx2,
 };
+
+/// Lanes along channels, 8 at a time.
+pub(super) const NEON: Kernel<Pool> = Kernel {
+    name: "neon-channels",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns(p, rates, 8),
+    phases: |_| 1,
+    tiles: |p, _| Split::new(p).tiles(),
+    workspace: |_| Workspace::default(),
+    run: neon,
+};

@@ -52,7 +52,6 @@ pub(crate) trait Tile: Simd {
     unsafe fn finish(g: &Geometry<'_>, block: &Block, places: &[Place], sums: *const f32, vectors: usize);
 }
 
-#[cfg(target_arch = "x86_64")]
 macro_rules! tile {
     ($vector:ty, $features:literal, $rows:literal x $vectors:literal) => {
         impl Tile for $vector {
@@ -97,3 +96,5 @@ macro_rules! tile {
 tile!(crate::simd::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", 14 x 2);
 #[cfg(target_arch = "x86_64")]
 tile!(crate::simd::Avx2, "avx2,fma,f16c", 6 x 2);
+#[cfg(target_arch = "aarch64")]
+tile!(crate::simd::Neon, "neon", 6 x 2);

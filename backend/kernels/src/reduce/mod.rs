@@ -3,7 +3,6 @@
 mod scalar;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
 mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
@@ -67,10 +66,4 @@ impl Family for Reduce {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Reduce>] = &[
-    #[cfg(target_arch = "x86_64")]
-    vector::AVX512,
-    #[cfg(target_arch = "x86_64")]
-    vector::AVX2,
-    scalar::ROW,
-];
+pub static KERNELS: &[Kernel<Reduce>] = &[vector::AVX512, vector::AVX2, vector::NEON, scalar::ROW];

@@ -251,3 +251,6 @@ pub(super) const AVX512: Kernel<Reduce> =
 /// Eight lanes.
 pub(super) const AVX2: Kernel<Reduce> =
     Kernel { name: "avx2-lanes", isa: Isa::AVX2, ns: |p, rates| ns(p, rates, 2.0), run: avx2, ..ROW };
+/// Eight lanes.
+pub(super) const NEON: Kernel<Reduce> =
+    Kernel { name: "neon-lanes", isa: Isa::NEON, ns: |p, rates| ns(p, rates, 2.0), run: neon, ..ROW };

@@ -71,4 +71,4 @@ impl Family for Resize {
 
 /// Every row of the family.
 pub static KERNELS: &[Kernel<Resize>] =
-    &[vector::AVX512, vector::AVX2, plane::AVX512, plane::AVX2, scalar::ROW];
+    &[vector::AVX512, vector::AVX2, vector::NEON, plane::AVX512, plane::AVX2, plane::NEON, scalar::ROW];

@@ -127,3 +127,15 @@ pub(super) const AVX2: Kernel<Resize> = Kernel {
     workspace: |_| Workspace::default(),
     run: avx2,
 };
+
+/// Lanes along channels, 8 at a time.
+pub(super) const NEON: Kernel<Resize> = Kernel {
+    name: "neon-channels",
+    isa: Isa::NEON,
+    supports,
+    ns: |p, rates| ns(p, rates, 8),
+    phases: |_| 1,
+    tiles: |p, _| split(p)[1],
+    workspace: |_| Workspace::default(),
+    run: neon,
+};

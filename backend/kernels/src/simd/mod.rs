@@ -11,6 +11,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,8 @@ pub(crate) use act::curve;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub use neon::Neon;
 pub use scalar::Scalar;
 
 /// No vector has more lanes.
@@ -177,25 +181,27 @@ pub unsafe fn load_padded<V: Simd>(from: *const f32, n: usize, fill: f32) -> V {
     }
 }
 
-/// Writes the entry points of a generic kernel: `entries!(Problem, Args<'_>, run)` defines `avx512` and `avx2`, both a
-/// [`RunFn`](crate::kernel::RunFn) that calls `run::<V>` with the target features its vectors need.
+/// Writes the entry points of a generic kernel: `entries!(Problem, Args<'_>, run)` defines `avx512`, `avx2` and `neon`,
+/// each a [`RunFn`](crate::kernel::RunFn) that calls `run::<V>` with the target features its vectors need.
 macro_rules! entries {
     ($problem:ty, $args:ty, $run:ident) => {
         $crate::simd::entries!(
             avx512,
             Avx512,
+            "x86_64",
             "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c",
             $problem,
             $args,
             $run
         );
-        $crate::simd::entries!(avx2, Avx2, "avx2,fma,f16c", $problem, $args, $run);
+        $crate::simd::entries!(avx2, Avx2, "x86_64", "avx2,fma,f16c", $problem, $args, $run);
+        $crate::simd::entries!(neon, Neon, "aarch64", "neon", $problem, $args, $run);
     };
-    ($name:ident, $vector:ident, $features:literal, $problem:ty, $args:ty, $run:ident) => {
+    ($name:ident, $vector:ident, $arch:literal, $features:literal, $problem:ty, $args:ty, $run:ident) => {
         /// # Safety
         /// The contract of [`crate::kernel::RunFn`].
-        #[cfg_attr(target_arch = "x86_64", target_feature(enable = $features))]
-        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+        #[cfg_attr(target_arch = $arch, target_feature(enable = $features))]
+        #[cfg_attr(not(target_arch = $arch), allow(unused_variables, dead_code))]
         unsafe fn $name(
             problem: &$problem,
             args: &$args,
@@ -205,11 +211,11 @@ macro_rules! entries {
             scratch: ::tandem_base::SpanMut<'_, u8>,
         ) {
             // SAFETY: the caller keeps the contract; this function's features are the vector's.
-            #[cfg(target_arch = "x86_64")]
+            #[cfg(target_arch = $arch)]
             unsafe {
                 $run::<$crate::simd::$vector>(problem, args, phase, tiles, shared, scratch)
             }
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(not(target_arch = $arch))]
             unreachable!("rows of another architecture are never bound")
         }
     };

@@ -2,6 +2,8 @@
 
 use tandem_base::Isa;
 
+#[cfg(target_arch = "aarch64")]
+use super::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::{Avx2, Avx512};
 use super::{MAX_LANES, Scalar, Simd, act, math};
@@ -86,6 +88,13 @@ fn avx2(f: Func, x: &[f32], y: &mut [f32]) {
     unsafe { apply::<Avx2>(f, x, y) }
 }
 
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn neon(f: Func, x: &[f32], y: &mut [f32]) {
+    // SAFETY: this function has the vector's features.
+    unsafe { apply::<Neon>(f, x, y) }
+}
+
 /// f(x) on every vector this machine has, by name.
 fn on_every_vector(f: Func, x: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
     let mut out = vec![("scalar", vec![0.0; x.len()])];
@@ -104,6 +113,12 @@ fn on_every_vector(f: Func, x: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
             unsafe { avx512(f, x, &mut y) }
             out.push(("avx512", y));
         }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if Isa::detect().has(Isa::NEON) {
+        out.push(("neon", vec![0.0; x.len()]));
+        // SAFETY: the CPU has NEON.
+        unsafe { neon(f, x, &mut out[1].1) }
     }
     out
 }
@@ -326,6 +341,18 @@ fn loads_stores_transposes() {
         if Isa::detect().has(Isa::AVX512) {
             // SAFETY: the CPU has AVX-512.
             unsafe { avx512() }
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        #[target_feature(enable = "neon")]
+        fn neon() {
+            // SAFETY: this function has the vector's features.
+            unsafe { memory::<Neon>() }
+        }
+        if Isa::detect().has(Isa::NEON) {
+            // SAFETY: the CPU has NEON.
+            unsafe { neon() }
         }
     }
 }

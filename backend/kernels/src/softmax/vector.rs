@@ -162,3 +162,6 @@ pub(super) const AVX512: Kernel<Softmax> =
 /// Eight lanes.
 pub(super) const AVX2: Kernel<Softmax> =
     Kernel { name: "avx2-rows", isa: Isa::AVX2, ns: |p, rates| ns(p, rates, 2.0), run: avx2, ..ROW };
+/// Eight lanes.
+pub(super) const NEON: Kernel<Softmax> =
+    Kernel { name: "neon-rows", isa: Isa::NEON, ns: |p, rates| ns(p, rates, 2.0), run: neon, ..ROW };

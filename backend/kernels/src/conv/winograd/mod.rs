@@ -9,14 +9,21 @@
 //! it; a filter that is not finite every pixel of its column, as in the direct sum.
 
 mod ahead;
+mod engine;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod plan;
 mod product;
 mod run;
 #[cfg(test)]
 mod tests;
 mod transform;
+#[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(target_arch = "aarch64")]
+pub(super) use neon::NEON;
+#[cfg(target_arch = "x86_64")]
 pub(super) use x86::{AVX2, AVX512};
 
 use plan::{BLOCK, FREQUENCIES, Order, Plan};

@@ -1,90 +1,13 @@
 //! The AVX2 and AVX-512 rows.
 
-use std::ops::Range;
-
 use tandem_base::Isa;
 
+use super::engine::{Ymm, Zmm};
 use super::plan::Plan;
-use super::product::{Product, multiply};
 use super::run::{Engine, run};
-use super::transform::{self, Filters, Output, Patch};
 use super::{Costs, ns, supports};
 use crate::conv::Conv;
 use crate::kernel::Kernel;
-use crate::simd;
-
-/// The inner loops compiled for `$features`: `$vectors` vectors a panel, products of 1 to `$rows` tiles.
-macro_rules! engine {
-    ($engine:ident, $lanes:ty, $features:literal, width $width:literal, rows $max:literal: $($rows:literal)*) => {
-        struct $engine;
-
-        // SAFETY of all calls: the row's `isa` names the features, and arguments are the caller's to answer for.
-        impl Engine for $engine {
-            const WIDTH: usize = $width;
-            const ROWS: usize = $max;
-
-            unsafe fn input(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
-                #[target_feature(enable = $features)]
-                unsafe fn inner(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
-                    // SAFETY: see above.
-                    unsafe { transform::input::<$lanes>(patch, blocks, dst, plane, step) }
-                }
-                // SAFETY: see above.
-                unsafe { inner(patch, blocks, dst, plane, step) }
-            }
-
-            unsafe fn gather(patch: Patch, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32) {
-                #[target_feature(enable = $features)]
-                unsafe fn inner(patch: Patch, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32) {
-                    // SAFETY: see above.
-                    unsafe { transform::gather::<$lanes>(patch, channels, valid, dst) }
-                }
-                // SAFETY: see above.
-                unsafe { inner(patch, channels, valid, dst) }
-            }
-
-            unsafe fn filter(filters: Filters) {
-                #[target_feature(enable = $features)]
-                unsafe fn inner(filters: Filters) {
-                    // SAFETY: see above.
-                    unsafe { transform::filter::<$lanes>(filters) }
-                }
-                // SAFETY: see above.
-                unsafe { inner(filters) }
-            }
-
-            unsafe fn multiply(product: &Product<'_>, rows: usize, width: usize) {
-                #[target_feature(enable = $features)]
-                unsafe fn inner<const ROWS: usize, const COLUMNS: usize>(product: &Product<'_>) {
-                    // SAFETY: see above.
-                    unsafe { multiply::<$lanes, ROWS, COLUMNS>(product) }
-                }
-                const LANES: usize = <$lanes as simd::Simd>::LANES;
-                // SAFETY: see above.
-                unsafe {
-                    match (rows, width) {
-                        $(($rows, $width) => inner::<$rows, { $width / LANES }>(product),)*
-                        $(($rows, _) => inner::<$rows, { 16 / LANES }>(product),)*
-                        _ => unreachable!("product of {rows} tiles"),
-                    }
-                }
-            }
-
-            unsafe fn output(output: &Output) {
-                #[target_feature(enable = $features)]
-                unsafe fn inner(output: &Output) {
-                    // SAFETY: see above.
-                    unsafe { transform::output::<$lanes>(output) }
-                }
-                // SAFETY: see above.
-                unsafe { inner(output) }
-            }
-        }
-    };
-}
-
-engine!(Zmm, simd::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", width 32, rows 12: 1 2 3 4 5 6 7 8 9 10 11 12);
-engine!(Ymm, simd::Avx2, "avx2,fma,f16c", width 16, rows 6: 1 2 3 4 5 6);
 
 // Costs are measured on one Zen 4 core of 118 GFLOP/s and 8 Gelement/s, for which both rows must be priced alike.
 const AVX512_COSTS: Costs =
