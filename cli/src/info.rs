@@ -1,6 +1,6 @@
 //! `tandem info`
 
-use tandem_base::Isa;
+use tandem_base::{Isa, sme};
 
 use crate::machine::Machine;
 use crate::profile::table;
@@ -22,12 +22,13 @@ macro_rules! families {
     }};
 }
 
-/// Prints CPU features, peak and every kernel row.
+/// Prints CPU features, SME units, peak and every kernel row.
 pub fn run() {
     let machine = Machine::measure();
     println!("tandem {}", env!("CARGO_PKG_VERSION"));
     println!("cpu: {} ({} cores)", machine.cpu, machine.cores);
     println!("instruction sets: {}", machine.isa);
+    println!("SME units: {}", sme_units());
     println!("multiply-add peak of one thread: {:.1} GFLOP/s", machine.peak_gflops);
     let isa = Isa::detect();
     let rows = families!(
@@ -50,4 +51,16 @@ pub fn run() {
         out.add_row([row.family, row.kernel, &row.needs.to_string(), enabled]);
     }
     println!("{out}");
+}
+
+/// What the machine has to run SME on, and where that is known from.
+fn sme_units() -> String {
+    if !Isa::detect().has(Isa::SME) {
+        return "none: the system reports no SME".to_owned();
+    }
+    let units = sme::Units::detect();
+    match sme::svl_bytes() {
+        Some(bytes) => format!("{units}, vectors of {bytes} bytes"),
+        None => format!("{units}, vectors of unknown length"),
+    }
 }

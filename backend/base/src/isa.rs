@@ -18,15 +18,36 @@ impl Isa {
     pub const AVX512_VNNI: Isa = Isa(1 << 2);
     /// Advanced SIMD.
     pub const NEON: Isa = Isa(1 << 8);
-    /// The Scalable Matrix Extension 2: ZA, outer products, multi-vector instructions in streaming mode.
+    /// FEAT_FP16: arithmetic on f16, scalar and NEON.
+    pub const FP16: Isa = Isa(1 << 9);
+    /// FEAT_DotProd: 8-bit dot products of NEON.
+    pub const DOTPROD: Isa = Isa(1 << 10);
+    /// FEAT_I8MM: 8-bit matrix products of NEON.
+    pub const I8MM: Isa = Isa(1 << 11);
+    /// FEAT_BF16: bf16 dot and matrix products of NEON.
+    pub const BF16: Isa = Isa(1 << 12);
+    /// FEAT_SVE, outside of streaming mode.
+    pub const SVE: Isa = Isa(1 << 13);
+    /// FEAT_SME.
+    pub const SME: Isa = Isa(1 << 14);
+    /// FEAT_SME2.
     pub const SME2: Isa = Isa(1 << 15);
+    /// FEAT_SME_F16F16: outer products of f16 summed in f16.
+    pub const F16F16: Isa = Isa(1 << 16);
 
-    const NAMES: [(&'static str, Isa); 5] = [
+    const NAMES: [(&'static str, Isa); 12] = [
         ("avx2", Isa::AVX2),
         ("avx512", Isa::AVX512),
         ("avx512vnni", Isa::AVX512_VNNI),
         ("neon", Isa::NEON),
+        ("fp16", Isa::FP16),
+        ("dotprod", Isa::DOTPROD),
+        ("i8mm", Isa::I8MM),
+        ("bf16", Isa::BF16),
+        ("sve", Isa::SVE),
+        ("sme", Isa::SME),
         ("sme2", Isa::SME2),
+        ("f16f16", Isa::F16F16),
     ];
 
     /// Whether every feature of `needs` is here.
@@ -60,12 +81,32 @@ impl Isa {
         }
         #[cfg(target_arch = "aarch64")]
         {
-            if sme2() { Isa::NEON | Isa::SME2 } else { Isa::NEON }
+            Isa::NEON | arm()
         }
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         {
             Isa::SCALAR
         }
+    }
+
+    /// Of the two words of capabilities Linux gives an Arm process, bits as in its `asm/hwcap.h`.
+    #[cfg_attr(not(all(target_arch = "aarch64", target_os = "linux")), allow(dead_code))]
+    fn of_hwcap(first: u64, second: u64) -> Isa {
+        /// Word, bits that must all be set, and what they mean.
+        const BITS: [(usize, u64, Isa); 9] = [
+            (0, 1 << 1, Isa::NEON),
+            (0, 1 << 9 | 1 << 10, Isa::FP16),
+            (0, 1 << 20, Isa::DOTPROD),
+            (0, 1 << 22, Isa::SVE),
+            (1, 1 << 13, Isa::I8MM),
+            (1, 1 << 14, Isa::BF16),
+            (1, 1 << 23, Isa::SME),
+            (1, 1 << 37, Isa::SME2),
+            (1, 1 << 42, Isa::F16F16),
+        ];
+        let words = [first, second];
+        let set = BITS.iter().filter(|(word, bits, _)| words[*word] & bits == *bits);
+        set.fold(Isa::SCALAR, |isa, (.., feature)| isa | *feature)
     }
 
     /// Parses a comma-separated list of feature names; "scalar" is the empty set.
@@ -83,23 +124,37 @@ impl Isa {
     }
 }
 
-/// Whether the system says that this CPU has SME2.
+/// What the operating system reports.
 #[cfg(all(target_arch = "aarch64", any(target_os = "linux", target_os = "android")))]
-fn sme2() -> bool {
-    unsafe extern "C" {
-        fn getauxval(kind: std::ffi::c_ulong) -> std::ffi::c_ulong;
-    }
-    /// AT_HWCAP2 and its SME2 bit, from the kernel's uapi headers.
-    const HWCAP2: std::ffi::c_ulong = 26;
-    const SME2: std::ffi::c_ulong = 1 << 37;
-    // SAFETY: reads the process's auxiliary vector.
-    unsafe { getauxval(HWCAP2) & SME2 != 0 }
+fn arm() -> Isa {
+    // SAFETY: reads what the kernel put on the stack at start; an unknown entry is 0.
+    let [first, second] = [libc::AT_HWCAP, libc::AT_HWCAP2].map(|entry| unsafe { libc::getauxval(entry) });
+    Isa::of_hwcap(first, second)
 }
 
-/// Not asked for elsewhere yet.
-#[cfg(all(target_arch = "aarch64", not(any(target_os = "linux", target_os = "android"))))]
-fn sme2() -> bool {
-    false
+/// What the operating system reports. Apple's cores have no SVE outside of streaming mode.
+#[cfg(all(target_arch = "aarch64", target_vendor = "apple"))]
+fn arm() -> Isa {
+    let names = [
+        (c"hw.optional.arm.FEAT_FP16", Isa::FP16),
+        (c"hw.optional.arm.FEAT_DotProd", Isa::DOTPROD),
+        (c"hw.optional.arm.FEAT_I8MM", Isa::I8MM),
+        (c"hw.optional.arm.FEAT_BF16", Isa::BF16),
+        (c"hw.optional.arm.FEAT_SME", Isa::SME),
+        (c"hw.optional.arm.FEAT_SME2", Isa::SME2),
+        (c"hw.optional.arm.FEAT_SME_F16F16", Isa::F16F16),
+    ];
+    let set = names.iter().filter(|(name, _)| crate::sysctl::number(name) == Some(1));
+    set.fold(Isa::SCALAR, |isa, (_, feature)| isa | *feature)
+}
+
+/// Nothing beyond the baseline where the system is unknown.
+#[cfg(all(
+    target_arch = "aarch64",
+    not(any(target_os = "linux", target_os = "android", target_vendor = "apple"))
+))]
+fn arm() -> Isa {
+    Isa::SCALAR
 }
 
 impl BitOr for Isa {
@@ -141,5 +196,19 @@ mod tests {
         assert_eq!(Isa::parse(&isa.to_string()).unwrap(), isa);
         assert_eq!(Isa::parse("scalar").unwrap().to_string(), "scalar");
         assert_eq!(Isa::parse("sse9").unwrap_err(), "sse9");
+        for (name, isa) in Isa::NAMES {
+            assert_eq!((Isa::parse(name).unwrap(), isa.to_string().as_str()), (isa, name));
+        }
+    }
+
+    #[test]
+    fn arm_capabilities() {
+        // A Cortex-A53; a Neoverse N1; a phone core with SME2 and without SVE.
+        assert_eq!(Isa::of_hwcap(0x8ff, 0).to_string(), "neon");
+        assert_eq!(Isa::of_hwcap(0x119f_ffff, 0).to_string(), "neon,fp16,dotprod");
+        let sme2 = Isa::of_hwcap(0x103f_ffff & !(1 << 22), 1 << 13 | 1 << 14 | 1 << 23 | 1 << 37);
+        assert_eq!(sme2.to_string(), "neon,fp16,dotprod,i8mm,bf16,sme,sme2");
+        // Scalar half precision alone is not FEAT_FP16.
+        assert_eq!(Isa::of_hwcap(1 << 9, 1 << 42).to_string(), "f16f16");
     }
 }

@@ -4,7 +4,10 @@
 pub mod cpu;
 pub mod isa;
 pub mod mem;
+pub mod sme;
 pub mod strided;
+#[cfg(target_vendor = "apple")]
+mod sysctl;
 pub mod task;
 pub mod team;
 

@@ -143,5 +143,6 @@ pub static KERNELS: &[Kernel<Conv>] = &[
     winograd::AVX2,
     #[cfg(target_arch = "aarch64")]
     winograd::NEON,
+    #[cfg(target_arch = "aarch64")]
     crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-direct", tandem_base::Isa::SME2),
 ];

@@ -100,5 +100,6 @@ pub static KERNELS: &[Kernel<Gemm>] = &[
     blocked::AVX2,
     #[cfg(target_arch = "aarch64")]
     blocked::NEON,
+    #[cfg(target_arch = "aarch64")]
     crate::sme2::gemm_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-outer", tandem_base::Isa::SME2),
 ];

@@ -163,7 +163,12 @@ impl<const ROWS: usize> Rows<'_, ROWS> {
                     for row in &mut lhs {
                         *row = row.wrapping_add(at);
                     }
-                    for i in 0..self.line.channels {
+                    let fours = if V::FOURS { self.line.channels / 4 * 4 } else { 0 };
+                    if V::FOURS && fours > 0 {
+                        V::by_fours(&mut sums, &lhs, 0..fours, rhs, block.width);
+                        rhs = rhs.add(fours * block.width);
+                    }
+                    for i in fours..self.line.channels {
                         step(&mut sums, &lhs, i, rhs);
                         rhs = rhs.add(block.width);
                     }

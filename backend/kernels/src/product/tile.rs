@@ -258,7 +258,12 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
                     let skip = if g.groups > 1 { block.part * channels } else { 0 };
                     for c in (0..channels).step_by(RUN) {
                         let lhs = rows.pointers(g, s, [ky, kx], skip + c);
-                        for i in 0..(channels - c).min(RUN) {
+                        let fours = if V::FOURS { (channels - c).min(RUN) / 4 * 4 } else { 0 };
+                        if V::FOURS && fours > 0 {
+                            V::by_fours(&mut own, &lhs, 0..fours, rhs, block.width);
+                            rhs = rhs.add(fours * block.width);
+                        }
+                        for i in fours..(channels - c).min(RUN) {
                             step(&mut own, &lhs, i, rhs);
                             rhs = rhs.add(block.width);
                         }

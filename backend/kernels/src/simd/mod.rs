@@ -17,7 +17,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Range, Sub};
 
 use crate::epilogue::Act;
 pub use act::act;
@@ -130,6 +130,25 @@ pub unsafe trait Simd:
     fn sum(self) -> f32;
     /// Largest lane; any lane where one is NaN.
     fn largest(self) -> f32;
+
+    /// Whether products take k four at a time, by [`Simd::by_fours`].
+    const FOURS: bool = false;
+
+    /// sums[row][v] += lhs[row][i] * rhs[i][v] for the `i` of `steps` in order, a multiple of 4 and not none; `rhs` is
+    /// the row of the first, others follow `stride` elements apart.
+    ///
+    /// # Safety
+    /// As [`Simd::load`], for these elements of lhs and the columns of these rows of rhs; [`Simd::FOURS`].
+    #[inline(always)]
+    unsafe fn by_fours<const ROWS: usize, const VECTORS: usize>(
+        _sums: &mut [[Self; VECTORS]; ROWS],
+        _lhs: &[*const f32; ROWS],
+        _steps: Range<usize>,
+        _rhs: *const f32,
+        _stride: usize,
+    ) {
+        unreachable!("these vectors take k one at a time")
+    }
 
     /// An activation with an exponential, out of line; see [`act`].
     fn curve(self, act: Act) -> Self;

@@ -1,7 +1,9 @@
 //! Eight lanes of NEON, two registers of four.
 
+mod product;
+
 use std::arch::aarch64::*;
-use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Range, Sub};
 
 use super::Simd;
 use crate::epilogue::Act;
@@ -193,6 +195,18 @@ unsafe impl Simd for Neon {
     fn largest(self) -> f32 {
         // SAFETY: witness.
         unsafe { vmaxvq_f32(vmaxq_f32(self.0, self.1)) }
+    }
+    const FOURS: bool = true;
+    #[inline(always)]
+    unsafe fn by_fours<const ROWS: usize, const VECTORS: usize>(
+        sums: &mut [[Self; VECTORS]; ROWS],
+        lhs: &[*const f32; ROWS],
+        steps: Range<usize>,
+        rhs: *const f32,
+        stride: usize,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { product::by_fours(sums, lhs, steps, rhs, stride) }
     }
     #[inline(always)]
     fn curve(self, act: Act) -> Self {

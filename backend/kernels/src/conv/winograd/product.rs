@@ -54,6 +54,14 @@ pub(super) unsafe fn multiply<V: Simd, const ROWS: usize, const COLUMNS: usize>(
                         ahead.first = ahead.first.wrapping_add(2 * BLOCK);
                         ahead.count = ahead.count.saturating_sub(2);
                     }
+                    if V::FOURS {
+                        let mut rows = [lhs; ROWS];
+                        for (r, row) in rows.iter_mut().enumerate() {
+                            *row = row.add(r * BLOCK);
+                        }
+                        V::by_fours(&mut sums, &rows, k..k + 4, rhs.add(k * width), width);
+                        continue;
+                    }
                     for k in k..k + 4 {
                         step::<V, ROWS, COLUMNS>(&mut sums, lhs.add(k), rhs.add(k * width));
                     }
