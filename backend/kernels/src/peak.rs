@@ -125,8 +125,8 @@ mod tests {
         let scalar = fma_gflops(Isa::SCALAR);
         let widest = fma_gflops(isa);
         println!("{isa}: {widest:.1} GFLOP/s, plain {scalar:.1}");
-        // An emulator's multiply-add may well be slower than its multiply and add.
-        let least = if cfg!(target_arch = "aarch64") { 0.0 } else { 0.8 * scalar };
-        assert!(scalar > 0.1 && widest >= least && widest < 10_000.0);
+        assert!(scalar > 0.0 && widest > 0.0 && widest < 10_000.0);
+        // Emulators of Arm are slow, and slowest at multiply-adds.
+        assert!(cfg!(target_arch = "aarch64") || (scalar > 0.1 && widest >= 0.8 * scalar));
     }
 }
