@@ -1,4 +1,4 @@
-//! Direct convolution over channels-last sources: AVX-512 and AVX2.
+//! Direct convolution over channels-last sources, on vectors.
 
 use std::ops::Range;
 

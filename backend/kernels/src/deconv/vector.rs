@@ -1,4 +1,4 @@
-//! Channels-last rows for AVX-512 and AVX2: each parity is a product over its panels.
+//! Channels-last rows on vectors: each parity is a product over its panels.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Channels-last rows for AVX-512 and AVX2: lanes along channels, a run of neighbouring outputs in registers.
+//! Channels-last rows on vectors: lanes along channels, a run of neighbouring outputs in registers.
 
 use std::ops::Range;
 

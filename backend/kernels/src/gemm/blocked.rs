@@ -1,4 +1,4 @@
-//! Matrix products in register tiles: AVX-512 and AVX2.
+//! Matrix products in register tiles, on vectors.
 
 use std::ops::Range;
 

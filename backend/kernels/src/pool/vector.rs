@@ -1,4 +1,4 @@
-//! Channels-last rows for AVX-512 and AVX2: lanes along channels.
+//! Channels-last rows on vectors: lanes along channels.
 
 use std::ops::Range;
 
