@@ -1,5 +1,6 @@
 //! Everything CI checks, in stages.
 
+use crate::arm;
 use crate::artifacts;
 use crate::env::Python;
 use crate::schemas;
@@ -11,6 +12,9 @@ pub struct Options {
     /// Large sets whole instead of seeded samples.
     #[arg(long)]
     all: bool,
+    /// Arm under emulation too: what `cargo xtask arm test` runs.
+    #[arg(long)]
+    arm: bool,
 }
 
 /// Runs every stage; the first failure ends the run.
@@ -32,6 +36,9 @@ pub fn run(options: &Options) -> Result<(), Error> {
         }
         stage::loud("pytest", &mut pytest)
     })?;
+    if options.arm {
+        arm::test(&mut stages, &built, options.all)?;
+    }
     stages.report();
     Ok(())
 }

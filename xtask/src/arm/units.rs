@@ -14,7 +14,7 @@ use crate::stage::{self, Error, cargo};
 const CRATES: [&str; 5] = ["tandem-base", "tandem-kernels", "tandem-compiler", "tandem-engine", "tandem-ffi"];
 
 /// Longest that a test program may take: emulated threads have been seen to wait for ever.
-const PATIENCE: Duration = Duration::from_secs(1200);
+const PATIENCE: Duration = Duration::from_secs(3600);
 const PATIENCE_ALL: Duration = Duration::from_secs(4 * 3600);
 
 /// Tests that mean nothing here: speed under emulation, and names of rows that only x86 has.
