@@ -17,9 +17,6 @@ const CRATES: [&str; 5] = ["tandem-base", "tandem-kernels", "tandem-compiler", "
 const PATIENCE: Duration = Duration::from_secs(3600);
 const PATIENCE_ALL: Duration = Duration::from_secs(4 * 3600);
 
-/// Tests that mean nothing here: speed under emulation, and names of rows that only x86 has.
-const NEVER: [&str; 2] = ["wider_vectors_are_not_slower", "conv::tests::selection_names_rows"];
-
 /// Tests that take long and whose answer one processor model gives: a sample runs them on the first alone.
 const ONCE: [&str; 14] = [
     "::several_",
@@ -93,7 +90,7 @@ pub fn run(toolchain: &Toolchain, binaries: &[Binary], all: bool) -> Result<(), 
         let start = Instant::now();
         let mut passed = 0;
         let once: &[&str] = if all || index == 0 { &[] } else { &ONCE };
-        let skipped: Vec<&str> = NEVER.iter().chain(once).flat_map(|name| ["--skip", name]).collect();
+        let skipped: Vec<&str> = once.iter().flat_map(|name| ["--skip", name]).collect();
         for binary in binaries {
             let mut test = toolchain.emulated(cpu, &binary.program);
             test.current_dir(&binary.folder).args(&skipped);
