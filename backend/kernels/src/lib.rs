@@ -23,6 +23,7 @@ mod product;
 pub mod reduce;
 pub mod resize;
 pub mod simd;
+#[cfg(any(target_arch = "aarch64", test))]
 pub mod sme2;
 pub mod softmax;
 #[cfg(test)]

@@ -144,5 +144,5 @@ pub static KERNELS: &[Kernel<Conv>] = &[
     #[cfg(target_arch = "aarch64")]
     winograd::NEON,
     #[cfg(target_arch = "aarch64")]
-    crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-direct", tandem_base::Isa::SME2),
+    crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Neon>("sme2-direct", tandem_base::Isa::SME2),
 ];

@@ -79,5 +79,5 @@ pub static KERNELS: &[Kernel<Depthwise>] = &[
     vector::NEON,
     scalar::ROW,
     #[cfg(target_arch = "aarch64")]
-    crate::sme2::depthwise_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-taps", tandem_base::Isa::SME2),
+    crate::sme2::depthwise_row::<crate::sme2::Sme2, crate::simd::Neon>("sme2-taps", tandem_base::Isa::SME2),
 ];

@@ -101,5 +101,5 @@ pub static KERNELS: &[Kernel<Gemm>] = &[
     #[cfg(target_arch = "aarch64")]
     blocked::NEON,
     #[cfg(target_arch = "aarch64")]
-    crate::sme2::gemm_row::<crate::sme2::Sme2, crate::simd::Scalar>("sme2-outer", tandem_base::Isa::SME2),
+    crate::sme2::gemm_row::<crate::sme2::Sme2, crate::simd::Neon>("sme2-outer", tandem_base::Isa::SME2),
 ];

@@ -129,7 +129,8 @@ fn values_that_are_not_finite() {
             .map(|row| {
                 let mut dst = vec![0f32; m * n];
                 let (lhs, rhs) = (Span::from(&lhs[..]), Span::from(&rhs[..]));
-                let args = Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: SpanMut::from(&mut dst[..]) };
+                let args =
+                    Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: SpanMut::from(&mut dst[..]) };
                 crate::testing::run(row, &p, args, crate::testing::Split::Whole);
                 (row.name, dst)
             })
