@@ -7,7 +7,7 @@
 use tandem_base::team::{Scratch, Team};
 use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
 use tandem_kernels::{Epilogue, EpilogueArgs, Family, Kernel, Rates, select};
-use tandem_kernels::{conv, depthwise, gemm, panels, softmax};
+use tandem_kernels::{conv, depthwise, gemm, panels, qgemm, softmax};
 
 /// A case's name and the steps it takes.
 type Case = (&'static str, fn(&mut Op));
@@ -17,11 +17,19 @@ const CASES: &[Case] = &[
     ("conv_f32", |op| conv_f32(op, image([1, 64, 56, 56], NCHW))),
     ("conv_f32_nhwc", |op| conv_f32(op, image([1, 64, 56, 56], NHWC))),
     ("matmul_f32", |op| matmul_f32(op, [8, 256, 64, 256])),
+    ("linear_qd8_qc8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, qgemm::Scheme::Dynamic)),
+    ("linear_qs8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, STATIC)),
+    ("linear_qd8_qc4", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I4, qgemm::Scheme::Dynamic)),
     ("softmax_f32", |op| softmax_f32(op, &[256, 1024])),
     ("depthwise_f32", |op| depthwise_f32(op, image([1, 64, 56, 56], NCHW))),
     ("depthwise_f32_nhwc", |op| depthwise_f32(op, image([1, 64, 56, 56], NHWC))),
 ];
 
+/// i8 values in and out, f32 around them.
+const STATIC: qgemm::Scheme = qgemm::Scheme::Static {
+    lhs: qgemm::Affine { scale: 1.0 / 128.0, zero: 3 },
+    dst: qgemm::Affine { scale: 0.25, zero: -5 },
+};
 const NCHW: [u8; 4] = [0, 1, 2, 3];
 const NHWC: [u8; 4] = [0, 2, 3, 1];
 
@@ -52,6 +60,24 @@ fn linear_f32(op: &mut Op, [m, n, k]: [usize; 3]) {
     let epilogue = EpilogueArgs { bias: floats(panels::padded(n)), ..EpilogueArgs::none() };
     let (lhs, rhs) = (floats(m * k), floats(k * panels::padded(n)));
     op.step(gemm::KERNELS, problem, gemm::Args { lhs, rhs, epilogue, dst: room(m * n) });
+}
+
+/// f32 in and out, quantised weights.
+fn linear_q(op: &mut Op, [m, n, k]: [usize; 3], weights: qgemm::Weights, scheme: qgemm::Scheme) {
+    let problem = qgemm::Problem {
+        lhs: Strided::contiguous(&[m, k]),
+        dst: Strided::contiguous(&[m, n]),
+        weights,
+        scheme,
+        bias: true,
+        clamp: [f32::NEG_INFINITY, f32::INFINITY],
+    };
+    let columns = panels::padded(n);
+    // Any bytes will do for what is counted.
+    let rhs = floats(problem.words() * columns).cast().expect("bytes");
+    let sums = floats(columns).cast().expect("as wide");
+    let (lhs, scale, bias) = (floats(m * k), floats(columns), floats(columns));
+    op.step(qgemm::KERNELS, problem, qgemm::Args { lhs, rhs, sums, scale, bias, dst: room(m * n) });
 }
 
 fn matmul_f32(op: &mut Op, [batch, m, k, n]: [usize; 4]) {

@@ -20,6 +20,7 @@ pub mod panels;
 pub mod peak;
 pub mod pool;
 mod product;
+pub mod qgemm;
 pub mod reduce;
 pub mod resize;
 pub mod simd;

@@ -1,6 +1,7 @@
 //! The one packed weight format: `[n/32][k/g][32][g]`, the last panel 16 columns wide where 16 suffice.
 //!
-//! `g` is 1 for f32. Columns behind n are zero. See ARCHITECTURE.md, "Panels".
+//! `g` is 1 for f32 and 4 for i8; i4 packs groups of 8 in 4 bytes, the first four k in the low halves of the bytes. Columns
+//! behind n and k behind the last are zero. See ARCHITECTURE.md, "Panels".
 
 /// Columns of a full panel.
 pub const PANEL: usize = 32;
@@ -41,6 +42,40 @@ pub fn pack(k: usize, n: usize, mut at: impl FnMut(usize, usize) -> f32) -> Vec<
 pub fn index(rows: usize, total_n: usize, k: usize, n: usize) -> usize {
     let panel = n / PANEL;
     panel * PANEL * rows + k * width(total_n, panel) + n % PANEL
+}
+
+/// Packs i8 weights in words of four k.
+pub fn pack_i8(k: usize, n: usize, mut at: impl FnMut(usize, usize) -> i8) -> Vec<u8> {
+    let mut packed = vec![0; k.next_multiple_of(4) * padded(n)];
+    for (row, column) in (0..k).flat_map(|row| (0..n).map(move |column| (row, column))) {
+        packed[byte(k, n, row, column)] = at(row, column) as u8;
+    }
+    packed
+}
+
+/// Where the i8 weight of row `k` and column `n` lies in panels of `rows` rows.
+pub fn byte(rows: usize, total_n: usize, k: usize, n: usize) -> usize {
+    4 * index(rows.div_ceil(4), total_n, k / 4, n) + k % 4
+}
+
+/// Packs i4 weights, of -8..8, in words of eight k.
+pub fn pack_i4(k: usize, n: usize, mut at: impl FnMut(usize, usize) -> i8) -> Vec<u8> {
+    let mut packed = vec![0; k.next_multiple_of(8) / 2 * padded(n)];
+    for (row, column) in (0..k).flat_map(|row| (0..n).map(move |column| (row, column))) {
+        let (byte, half) = nibble(k, n, row, column);
+        packed[byte] |= (at(row, column) as u8 & 15) << (4 * half);
+    }
+    packed
+}
+
+/// The byte, and the half of it, that hold the i4 weight of row `k` and column `n` in panels of `rows` rows.
+pub fn nibble(rows: usize, total_n: usize, k: usize, n: usize) -> (usize, usize) {
+    (4 * index(rows.div_ceil(8), total_n, k / 8, n) + k % 4, k % 8 / 4)
+}
+
+/// A byte's two i4, the low one first.
+pub fn nibbles(byte: u8) -> [i8; 2] {
+    [(byte << 4) as i8 >> 4, byte as i8 >> 4]
 }
 
 #[cfg(test)]

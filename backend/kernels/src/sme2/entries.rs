@@ -27,7 +27,9 @@ std::arch::global_asm!(
         include_str!("pack_f32.s"),
         include_str!("copy_f32.s"),
         include_str!("depthwise_f32.s"),
-        include_str!("unpack_f32.s")
+        include_str!("unpack_f32.s"),
+        include_str!("int8/quantise_i8.s"),
+        include_str!("int8/product_i8.s")
     ),
     options(raw)
 );

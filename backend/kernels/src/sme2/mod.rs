@@ -15,6 +15,7 @@ mod emulated;
 mod entries;
 mod finish;
 mod gemm;
+mod int8;
 mod slab;
 mod tables;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use emulated::Emulated;
 #[cfg(target_arch = "aarch64")]
 pub use entries::Sme2;
 pub(crate) use gemm::row as gemm_row;
+pub(crate) use int8::qgemm_row;
 
 /// Multiply-adds of one unit in GFLOP/s with f32: an Apple M4's as published, until a device profile says otherwise.
 const GFLOPS: f64 = 1900.0;

@@ -1,0 +1,183 @@
+//! Matrix product with quantised weights: rows of lhs are quantised to i8 as they come, sums are exact.
+
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+use tandem_base::{Span, SpanMut, Strided};
+
+use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
+use crate::panels;
+
+/// The family.
+pub struct Qgemm;
+
+/// The panels of rhs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// i8, words of four k, a scale per column.
+    I8,
+    /// i4, words of eight k, a scale per column.
+    I4,
+}
+
+/// A scale and a zero point: x = scale * (q - zero).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// Positive.
+    pub scale: f32,
+    /// Of i8.
+    pub zero: i8,
+}
+
+/// What quantises lhs, and what becomes of the sums.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scheme {
+    /// Every row by its own extremes, as PyTorch's `choose_qparams_per_token_asymmetric`; sums become f32.
+    Dynamic,
+    /// All rows the same way; the result is rounded to i8 values of its own scale.
+    Static {
+        /// Of lhs.
+        lhs: Affine,
+        /// Of the destination.
+        dst: Affine,
+    },
+}
+
+/// dst[m, n] = clamp(sum over k of lhs[m, k] * rhs[k, n] + bias[n]), quantised as the scheme says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// `[m, k]`, any strides.
+    pub lhs: Strided,
+    /// `[m, n]`, any strides.
+    pub dst: Strided,
+    /// Form of rhs.
+    pub weights: Weights,
+    /// Form of lhs and dst.
+    pub scheme: Scheme,
+    /// Whether there is a bias.
+    pub bias: bool,
+    /// Lower and upper bound, may be infinite; NaN passes through.
+    pub clamp: [f32; 2],
+}
+
+/// Operands of a [`Problem`]; column arrays are padded to the panels' width.
+#[derive(Clone, Copy, Debug)]
+pub struct Args<'a> {
+    /// Left-hand side.
+    pub lhs: Span<'a, f32>,
+    /// Panels.
+    pub rhs: Span<'a, u8>,
+    /// Sum over k of every column of rhs.
+    pub sums: Span<'a, i32>,
+    /// Scale per column of rhs.
+    pub scale: Span<'a, f32>,
+    /// Bias per column, or empty.
+    pub bias: Span<'a, f32>,
+    /// Destination, disjoint from all others.
+    pub dst: SpanMut<'a, f32>,
+}
+
+impl Problem {
+    /// m, n, k.
+    pub fn sizes(&self) -> [usize; 3] {
+        [self.dst.size(0), self.dst.size(1), self.lhs.size(1)]
+    }
+
+    /// Words of a column of rhs.
+    pub fn words(&self) -> usize {
+        self.sizes()[2].div_ceil(match self.weights {
+            Weights::I8 => 4,
+            Weights::I4 => 8,
+        })
+    }
+}
+
+/// How a row is quantised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Parameters {
+    pub inverse: f32,
+    pub zero: i32,
+    pub scale: f32,
+}
+
+impl Parameters {
+    /// By the row's extremes: 0 is among the values and is met exactly. A NaN makes the scale NaN.
+    pub fn of(row: &[f32]) -> Self {
+        let extreme = |of: fn(f32, f32) -> f32| {
+            row.iter().fold(0.0, |a: f32, &b| if a.is_nan() || b.is_nan() { f32::NAN } else { of(a, b) })
+        };
+        let bound = |x: f32, lo: f32, hi: f32| if x.is_nan() { x } else { x.max(lo).min(hi) };
+        let (low, high) = (extreme(f32::min), extreme(f32::max));
+        let scale = bound((high - low) / 255.0, f32::EPSILON, f32::INFINITY);
+        let (low, high) = (low / scale, high / scale);
+        let nearer_low = (-128.0 + low) + (127.0 + high) > 0.0;
+        let zero = if nearer_low { -128.0 - low } else { 127.0 - high };
+        let zero = bound(zero, -128.0, 127.0).round_ties_even() as i32;
+        Self { inverse: 1.0 / scale, zero, scale }
+    }
+
+    pub fn new(given: Affine) -> Self {
+        Self { inverse: 1.0 / given.scale, zero: i32::from(given.zero), scale: given.scale }
+    }
+
+    /// Rounded once, zero point included. NaN becomes 0.
+    pub fn fused(&self, x: f32) -> i8 {
+        x.mul_add(self.inverse, self.zero as f32).round_ties_even() as i8
+    }
+
+    /// Rounded before the zero point is added. NaN becomes the zero point.
+    pub fn rounded(&self, x: f32) -> i8 {
+        let near = ((x * self.inverse).round_ties_even() as i32).clamp(-512, 512);
+        (near + self.zero).clamp(-128, 127) as i8
+    }
+}
+
+/// The static scheme's columns: factor and bias in units of the destination's scale.
+pub(crate) fn column(lhs: Affine, dst: Affine, scale: f32, bias: f32) -> [f32; 2] {
+    let inverse = 1.0 / dst.scale;
+    [lhs.scale * scale * inverse, bias * inverse]
+}
+
+/// The static scheme's bounds in the same units, the zero point taken off.
+pub(crate) fn bounds(dst: Affine, clamp: [f32; 2]) -> [f32; 2] {
+    let zero = f32::from(dst.zero);
+    let [lo, hi] = clamp.map(|x| (x / dst.scale).round_ties_even());
+    [lo.max(-128.0 - zero).min(127.0 - zero), hi.min(127.0 - zero).max(-128.0 - zero)]
+}
+
+impl Family for Qgemm {
+    const NAME: &'static str = "qgemm";
+    type Problem = Problem;
+    type Args<'a> = Args<'a>;
+
+    fn cost(p: &Problem) -> Cost {
+        let [m, n, k] = p.sizes();
+        Cost {
+            flops: 2.0 * (m * n) as f64 * k as f64,
+            bytes: 4.0 * (m * k + m * n + p.words() * panels::padded(n)) as f64,
+        }
+    }
+
+    fn check(p: &Problem, args: &Args<'_>) -> Result<(), ArgError> {
+        let columns = panels::padded(p.sizes()[1]);
+        check_len("lhs", args.lhs.len(), p.lhs.extent())?;
+        check_len("rhs", args.rhs.len(), 4 * p.words() * columns)?;
+        check_len("sums", args.sums.len(), columns)?;
+        check_len("scale", args.scale.len(), columns)?;
+        check_len("bias", args.bias.len(), if p.bias { columns } else { 0 })?;
+        check_len("dst", args.dst.len(), p.dst.extent())?;
+        check_disjoint("lhs", &args.lhs, &args.dst)?;
+        check_disjoint("rhs", &args.rhs, &args.dst)?;
+        check_disjoint("sums", &args.sums, &args.dst)?;
+        check_disjoint("scale", &args.scale, &args.dst)?;
+        check_disjoint("bias", &args.bias, &args.dst)
+    }
+}
+
+/// Every row of the family.
+pub static KERNELS: &[Kernel<Qgemm>] = &[
+    scalar::ROW,
+    #[cfg(target_arch = "aarch64")]
+    crate::sme2::qgemm_row::<crate::sme2::Sme2>("sme2-outer", tandem_base::Isa::SME2),
+];

@@ -1,0 +1,179 @@
+//! Every row against the definition in f64, on random problems with remainders of every tile and panel size.
+
+use tandem_base::{Span, SpanMut, Strided};
+
+use super::*;
+use crate::sme2::{Emulated, qgemm_row};
+use crate::testing::{CANARY, Random, outcome, rows, run};
+use tandem_base::Isa;
+
+static EMULATED: &[Kernel<Qgemm>] = &[
+    qgemm_row::<Emulated<4>>("emulated-sme-128", Isa::SCALAR),
+    qgemm_row::<Emulated<8>>("emulated-sme-256", Isa::SCALAR),
+    qgemm_row::<Emulated<16>>("emulated-sme-512", Isa::SCALAR),
+];
+
+/// Operands of a problem; column arrays hold rubbish behind n.
+struct Case {
+    problem: Problem,
+    weights: Vec<i8>,
+    lhs: Vec<f32>,
+    rhs: Vec<u8>,
+    sums: Vec<i32>,
+    scale: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Case {
+    fn new(r: &mut Random, [m, n, k]: [usize; 3], weights: Weights) -> Self {
+        let dynamic = r.below(2) == 0;
+        let affine = |r: &mut Random| Affine { scale: [0.015, 0.02][r.below(2)], zero: r.next() as i8 / 2 };
+        let scheme = if dynamic {
+            Scheme::Dynamic
+        } else {
+            let lhs = affine(r);
+            Scheme::Static { lhs, dst: Affine { scale: 0.03, ..affine(r) } }
+        };
+        let matrix = |r: &mut Random, [rows, columns]: [usize; 2]| {
+            let gap = r.pick(&[0, 0, 3]);
+            Strided::new(&[rows, columns], &[columns + gap, 1])
+        };
+        let problem = Problem {
+            lhs: matrix(r, [m, k]),
+            dst: matrix(r, [m, n]),
+            weights,
+            scheme,
+            bias: r.below(3) > 0,
+            clamp: r.pick(&[[f32::NEG_INFINITY, f32::INFINITY], [0.0, f32::INFINITY], [-0.5, 0.75]]),
+        };
+        let limit = if weights == Weights::I8 { 128 } else { 8 };
+        let weight: Vec<i8> = (0..k * n).map(|_| (r.below(2 * limit) as i32 - limit as i32) as i8).collect();
+        let at = |row: usize, column: usize| weight[row * n + column];
+        let rhs = if weights == Weights::I8 { panels::pack_i8(k, n, at) } else { panels::pack_i4(k, n, at) };
+        let columns = panels::padded(n);
+        let mut sums = vec![i32::MAX; columns];
+        for (j, sum) in sums.iter_mut().enumerate().take(n) {
+            *sum = (0..k).map(|kk| i32::from(at(kk, j))).sum();
+        }
+        let step = 1.0 / (limit as f32 * (k as f32).sqrt());
+        let scale = r.floats(columns).iter().map(|x| (x.abs() + 0.1) * step).collect();
+        Self {
+            lhs: r.floats(problem.lhs.extent()),
+            bias: r.floats(columns),
+            problem,
+            weights: weight,
+            rhs,
+            sums,
+            scale,
+        }
+    }
+
+    fn args<'a>(&'a self, dst: &'a mut [f32]) -> Args<'a> {
+        Args {
+            lhs: Span::from(&self.lhs[..]),
+            rhs: Span::from(&self.rhs[..]),
+            sums: Span::from(&self.sums[..]),
+            scale: Span::from(&self.scale[..]),
+            bias: Span::from(&self.bias[..]),
+            dst: SpanMut::from(dst),
+        }
+    }
+
+    /// The definition, and how far a rounding may carry from it.
+    fn expected(&self, i: usize, j: usize) -> [f64; 2] {
+        let p = &self.problem;
+        let [_, n, k] = p.sizes();
+        let row = &self.lhs[i * p.lhs.stride(0)..][..k];
+        let params = match p.scheme {
+            Scheme::Dynamic => Parameters::of(row),
+            Scheme::Static { lhs, .. } => Parameters::new(lhs),
+        };
+        let dynamic = p.scheme == Scheme::Dynamic;
+        let byte = |x: f32| i64::from(if dynamic { params.fused(x) } else { params.rounded(x) });
+        let sum: i64 = row
+            .iter()
+            .enumerate()
+            .map(|(kk, &x)| (byte(x) - i64::from(params.zero)) * i64::from(self.weights[kk * n + j]))
+            .sum();
+        let bias = if p.bias { f64::from(self.bias[j]) } else { 0.0 };
+        let value = sum as f64 * f64::from(params.scale) * f64::from(self.scale[j]) + bias;
+        let bound = |x: f64| x.max(f64::from(p.clamp[0])).min(f64::from(p.clamp[1]));
+        match p.scheme {
+            Scheme::Dynamic => [bound(value), 1e-6 * (value.abs() + bias.abs()) + 1e-7],
+            Scheme::Static { dst, .. } => {
+                let unit = f64::from(dst.scale);
+                let zero = f64::from(dst.zero);
+                let near = (value / unit).round_ties_even().clamp(-128.0 - zero, 127.0 - zero) * unit;
+                [near, unit * 1.001]
+            }
+        }
+    }
+}
+
+fn check(case: &Case) {
+    let p = &case.problem;
+    let [m, n, _] = p.sizes();
+    let canary = vec![CANARY; p.dst.extent()];
+    let mut first: Option<Vec<f32>> = None;
+    for row in rows(KERNELS, p).chain(rows(EMULATED, p)) {
+        let dst = outcome(&canary, row.name, |dst, split| run(row, p, case.args(dst), split));
+        for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+            let found = dst[i * p.dst.stride(0) + j];
+            if case.lhs[i * p.lhs.stride(0)..][..p.sizes()[2]].iter().all(|x| x.abs() < 1e30) {
+                let [mut expected, tolerance] = case.expected(i, j);
+                if p.scheme != Scheme::Dynamic {
+                    expected =
+                        expected.clamp(f64::from(p.clamp[0]) - tolerance, f64::from(p.clamp[1]) + tolerance);
+                }
+                let error = (f64::from(found) - expected).abs();
+                assert!(error <= tolerance, "{} at {i},{j}: {found}, expected {expected}\n{p:?}", row.name);
+            }
+        }
+        // All rows round at the same places: the same bits, NaN aside.
+        let first = first.get_or_insert_with(|| dst.clone());
+        for (i, (a, b)) in first.iter().zip(&dst).enumerate() {
+            let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            assert!(same, "{} at {i}: {b}, the reference has {a}\n{p:?}", row.name);
+        }
+    }
+}
+
+const POSITIONS: [usize; 12] = [0, 1, 2, 7, 8, 9, 15, 17, 31, 32, 33, 66];
+const COLUMNS: [usize; 12] = [0, 1, 7, 15, 16, 17, 31, 32, 33, 48, 49, 65];
+const DEPTHS: [usize; 14] = [1, 3, 4, 5, 8, 31, 32, 33, 63, 64, 65, 96, 129, 260];
+
+#[test]
+fn rows_agree_with_the_definition() {
+    for seed in 0..120 {
+        let mut r = Random::new(seed);
+        let sizes = [r.pick(&POSITIONS), r.pick(&COLUMNS), r.pick(&DEPTHS)];
+        let weights = r.pick(&[Weights::I8, Weights::I4]);
+        check(&Case::new(&mut r, sizes, weights));
+    }
+}
+
+#[test]
+fn rows_agree_on_numbers_that_are_none() {
+    for seed in 0..30 {
+        let mut r = Random::new(seed);
+        let mut case = Case::new(&mut r, [9, 17, 37], Weights::I8);
+        for _ in 0..4 {
+            let at = r.below(case.lhs.len());
+            case.lhs[at] = r.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45]);
+        }
+        check(&case);
+    }
+}
+
+#[test]
+fn a_row_is_quantised_as_pytorch_does() {
+    let of = |row: &[f32]| {
+        let p = Parameters::of(row);
+        (p.scale, p.zero, row.iter().map(|&x| p.fused(x)).collect::<Vec<_>>())
+    };
+    assert_eq!(of(&[0.0, 255.0]), (1.0, -128, vec![-128, 127]));
+    assert_eq!(of(&[-255.0, 0.0]), (1.0, 127, vec![-128, 127]));
+    assert_eq!(of(&[-127.5, 127.5]), (1.0, 0, vec![-128, 127]));
+    assert_eq!(of(&[1.0, 3.0]), (3.0 / 255.0, -128, vec![-43, 127]));
+    assert_eq!(of(&[0.0, 0.0]), (f32::EPSILON, 127, vec![127, 127]));
+}

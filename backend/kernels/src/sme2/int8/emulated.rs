@@ -1,0 +1,91 @@
+//! The contract in scalar Rust.
+
+use super::{ByteUnit, PARAMETERS, ProductI8, Quantise, zero_pair};
+use crate::panels;
+use crate::qgemm::Parameters;
+use crate::sme2::Emulated;
+
+impl<const LANES: usize> ByteUnit for Emulated<LANES> {
+    unsafe fn quantise(q: &Quantise) {
+        let wide = 2 * LANES;
+        for position in 0..q.groups * wide {
+            let (group, lane) = (position / wide, position % wide);
+            let params = q.params.wrapping_add(group * PARAMETERS * wide + lane);
+            // SAFETY: the caller's.
+            unsafe {
+                let row = std::slice::from_raw_parts(*q.rows.add(position), q.k);
+                let at = |i: usize| params.add(i * wide);
+                let p = if q.fixed == 0 {
+                    let p = Parameters::of(row);
+                    at(0).write(p.inverse);
+                    at(1).write(p.zero as f32);
+                    at(2).write(p.scale);
+                    at(3).write(f32::from_bits(zero_pair(p.zero)));
+                    p
+                } else {
+                    Parameters { inverse: *at(0), zero: (*at(1)).to_bits() as i32, scale: *at(2) }
+                };
+                for (k, &x) in row.iter().enumerate() {
+                    let byte = if q.fixed == 0 { p.fused(x) } else { p.rounded(x) };
+                    *q.dst.add(group * q.group + (k / 4 * wide + lane) * 4 + k % 4) = byte;
+                }
+            }
+        }
+    }
+
+    unsafe fn product_i8(p: &ProductI8) {
+        let wide = 2 * LANES;
+        for panel in 0..p.panels {
+            for column in 0..p.width.min(p.columns.saturating_sub(p.first + panel * p.width)) {
+                let rhs = p.rhs.wrapping_add(panel * p.rhs_panel + column * 4);
+                let at = p.first + panel * p.width + column;
+                for position in 0..p.groups * wide {
+                    let (group, lane) = (position / wide, position % wide);
+                    let lhs = p.lhs.wrapping_add(group * p.lhs_group + lane * 4);
+                    let params = p.params.wrapping_add(group * PARAMETERS * wide + lane);
+                    // SAFETY: the caller's.
+                    unsafe {
+                        let zero = (*params.add(3 * wide)).to_bits() as i16;
+                        let sum = sum(p, lhs, wide, rhs) + i32::from(zero) * *p.sums.add(at);
+                        *(*p.rows.add(position)).add(at) = finish(p, sum, *params.add(2 * wide), at);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All words of one position and one column.
+unsafe fn sum(p: &ProductI8, lhs: *const i8, wide: usize, rhs: *const u8) -> i32 {
+    let mut sum = 0;
+    for word in 0..p.words {
+        for i in 0..4 {
+            // SAFETY: the caller's.
+            unsafe {
+                let byte = *rhs.add(word * p.width * 4 + i);
+                let lhs = |word: usize| i32::from(*lhs.add(word * wide * 4 + i));
+                sum += if p.nibbles == 0 {
+                    lhs(word) * i32::from(byte as i8)
+                } else {
+                    let [low, high] = panels::nibbles(byte).map(i32::from);
+                    lhs(2 * word) * low + lhs(2 * word + 1) * high
+                };
+            }
+        }
+    }
+    sum
+}
+
+unsafe fn finish(p: &ProductI8, sum: i32, scale: f32, column: usize) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(column) };
+        let [lo, hi] = *p.clamp;
+        let bound = |x: f32| if x.is_nan() { x } else { x.max(lo).min(hi) };
+        let column = *p.scale.add(column);
+        match p.dst_scale.as_ref() {
+            None => bound((sum as f32 * scale).mul_add(column, bias)),
+            Some(dst) => bound((sum as f32).mul_add(column, bias).round_ties_even()) * dst,
+        }
+    }
+}

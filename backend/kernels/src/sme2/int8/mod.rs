@@ -1,0 +1,122 @@
+//! Products of i8 on the unit: f32 rows become slabs of i8, sums of i32 become f32.
+//!
+//! Words of four k go through the unit. A pair of 16-bit products per element takes off what the zero point adds before
+//! anything else is summed, so that a sum is exact until it becomes f32.
+
+mod emulated;
+mod qgemm;
+
+pub(crate) use qgemm::row as qgemm_row;
+
+use super::Unit;
+
+/// Numbers a row of lhs is quantised by: four arrays of 2 VL for each group.
+///
+/// The reciprocal of the scale; the zero point, f32 where the rows' extremes make it and i32 where it is given; the
+/// scale; and the factors of the zero point, see [`zero_pair`].
+pub const PARAMETERS: usize = 4;
+
+/// The 16-bit factors, as one word, that a zero point adds times the low 7 bits and times the rest of a column's sum.
+pub const fn zero_pair(zero: i32) -> u32 {
+    ((-zero) as u32 & 0xffff) | ((-zero) as u32) << 23
+}
+
+/// Rows of f32 to groups of 2 VL positions of i8: dst[group][k / 4][position][k % 4] = rows[position][k], quantised.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Quantise {
+    /// First k of every position, 2 VL pointers a group; each row can be read for `k` elements.
+    pub rows: *const *const f32,
+    /// Number of groups, at least 1.
+    pub groups: usize,
+    /// Number of k, at least 1.
+    pub k: usize,
+    /// Group 0, k 0; room for a multiple of four words of k. Those behind k are of no value.
+    pub dst: *mut i8,
+    /// Bytes from one group to the next.
+    pub group: usize,
+    /// [`PARAMETERS`] arrays for each group: made of the rows' extremes, or given.
+    pub params: *mut f32,
+    /// 2 VL times `step` bytes to work in.
+    pub bytes: *mut i8,
+    /// A multiple of a vector, at least `k`.
+    pub step: usize,
+    /// 1 = parameters are given and a value is rounded before its zero point is added.
+    pub fixed: usize,
+}
+
+/// Groups of 2 VL positions times panels of columns, VL = i32 of a vector.
+///
+/// s = sum over k of (lhs[k][position] - zero[position]) * rhs[k][column], then
+/// dst[position][column] = clamp(s * lhs scale[position] * scale[column] + bias[column]), or with `dst_scale`
+/// dst[position][column] = clamp(round(s * scale[column] + bias[column])) * dst_scale.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ProductI8 {
+    /// What [`Quantise`] wrote.
+    pub lhs: *const i8,
+    /// Bytes from one group to the next.
+    pub lhs_group: usize,
+    /// Number of groups, at least 1.
+    pub groups: usize,
+    /// Words of k in rhs, at least 1: four k each, or eight of nibbles, of which the first four lie low.
+    pub words: usize,
+    /// First panel.
+    pub rhs: *const u8,
+    /// Bytes from one panel to the next.
+    pub rhs_panel: usize,
+    /// Number of panels, at least 1.
+    pub panels: usize,
+    /// Columns of a panel; of the last one, those up to `columns` count.
+    pub width: usize,
+    /// 1 = rhs is nibbles.
+    pub nibbles: usize,
+    /// Where column 0 of every position goes, 2 VL pointers a group.
+    pub rows: *const *mut f32,
+    /// Column of the first panel's first column.
+    pub first: usize,
+    /// End of the columns to compute.
+    pub columns: usize,
+    /// As in [`Quantise`].
+    pub params: *const f32,
+    /// Sum over k of every column of rhs, below 2^22.
+    pub sums: *const i32,
+    /// Scale per column.
+    pub scale: *const f32,
+    /// Bias per column, or null.
+    pub bias: *const f32,
+    /// Lower and upper bound.
+    pub clamp: *const [f32; 2],
+    /// One value, or null.
+    pub dst_scale: *const f32,
+}
+
+/// A unit that multiplies i8.
+pub trait ByteUnit: Unit {
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn quantise(quantise: &Quantise);
+
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn product_i8(product: &ProductI8);
+}
+
+#[cfg(target_arch = "aarch64")]
+unsafe extern "C" {
+    fn tandem_sme2_quantise_i8(quantise: *const Quantise);
+    fn tandem_sme2_product_i8(product: *const ProductI8);
+}
+
+#[cfg(target_arch = "aarch64")]
+impl ByteUnit for super::Sme2 {
+    unsafe fn quantise(quantise: &Quantise) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_quantise_i8(quantise) }
+    }
+
+    unsafe fn product_i8(product: &ProductI8) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_product_i8(product) }
+    }
+}

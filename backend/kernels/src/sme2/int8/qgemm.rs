@@ -1,0 +1,232 @@
+//! Quantised matrix products on the unit: tasks of rows become slabs of i8 and pass over all panels.
+
+use std::ops::Range;
+
+use tandem_base::{Isa, SpanMut};
+
+use super::{ByteUnit, PARAMETERS, ProductI8, Quantise, zero_pair};
+use crate::kernel::{Kernel, Rates, Refusal, Workspace};
+use crate::panels;
+use crate::qgemm::{Affine, Args, Parameters, Problem, Qgemm, Scheme, Weights, bounds, column};
+use crate::sme2::tables::{Parts, bytes};
+
+/// Bytes of lhs a task holds: they stay in L2 while panel after panel passes.
+const SLAB_BYTES: usize = 512 << 10;
+/// Most k: the bound on column sums that [`ProductI8`] states.
+const MAX_K: usize = 1 << 15;
+
+/// The cut of a problem.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Positions of a task, a multiple of a group's.
+    task: usize,
+    group: usize,
+    /// Columns with their padding.
+    columns: usize,
+    /// Bytes of a row between quantising and packing: whole vectors.
+    step: usize,
+    /// Bytes of a group's slab.
+    slab: usize,
+    fixed: bool,
+}
+
+impl Plan {
+    fn new<U: ByteUnit>(p: &Problem) -> Self {
+        let [m, n, k] = p.sizes();
+        let group = 2 * U::lanes();
+        let fitting = (SLAB_BYTES / k.max(1)).min(m.next_multiple_of(group)) / group * group;
+        Self {
+            task: fitting.max(group),
+            group,
+            columns: panels::padded(n),
+            step: k.next_multiple_of(2 * group),
+            slab: k.next_multiple_of(16) * group,
+            fixed: p.scheme != Scheme::Dynamic,
+        }
+    }
+
+    fn tasks(&self, p: &Problem) -> usize {
+        let [m, n, _] = p.sizes();
+        if n == 0 { 0 } else { m.div_ceil(self.task) }
+    }
+
+    fn scratch(&self) -> usize {
+        let groups = self.task / self.group;
+        bytes::<*const f32>(self.task)
+            + bytes::<*mut f32>(self.task)
+            + bytes::<i8>(groups * self.slab)
+            + bytes::<i8>(self.group * self.step)
+            + bytes::<f32>(groups * self.group * PARAMETERS)
+            + bytes::<f32>(self.columns)
+            + if self.fixed { 2 * bytes::<f32>(self.columns) } else { 0 }
+    }
+}
+
+fn supports(p: &Problem) -> Result<(), Refusal> {
+    let [_, n, k] = p.sizes();
+    let refusals = [
+        (k == 0, "nothing to sum"),
+        (k > MAX_K, "sums beyond their bound"),
+        (p.lhs.stride(1) != 1 && k > 1, "k of lhs is not contiguous"),
+        (p.dst.stride(1) != 1 && n > 1, "columns of dst are not contiguous"),
+    ];
+    refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
+}
+
+/// Multiply-adds of whole groups and blocks at four times the unit's f32 rate, and quantising.
+fn ns<U: ByteUnit>(p: &Problem, rates: &Rates) -> f64 {
+    let plan = Plan::new::<U>(p);
+    let [m, n, k] = p.sizes();
+    let whole = m.next_multiple_of(plan.group) * n.next_multiple_of(plan.group);
+    let product = 2.0 * whole as f64 * k as f64 / (2.0 * crate::sme2::GFLOPS);
+    let weights = (4 * p.words() * plan.columns) as f64 / rates.dram_gbs;
+    product.max(weights) + (m * k) as f64 / rates.vector_gelems + 2.0 * crate::sme2::ENTRY_NS
+}
+
+/// The row for a unit.
+pub(crate) const fn row<U: ByteUnit>(name: &'static str, isa: Isa) -> Kernel<Qgemm> {
+    Kernel {
+        name,
+        isa,
+        supports,
+        ns: ns::<U>,
+        phases: |_| 1,
+        tiles: |p, _| Plan::new::<U>(p).tasks(p),
+        workspace: |p| Workspace { shared: 0, per_worker: Plan::new::<U>(p).scratch() },
+        run: run::<U>,
+    }
+}
+
+unsafe fn run<U: ByteUnit>(
+    p: &Problem,
+    args: &Args<'_>,
+    _phase: usize,
+    tiles: Range<usize>,
+    _shared: SpanMut<'_, u8>,
+    scratch: SpanMut<'_, u8>,
+) {
+    let plan = Plan::new::<U>(p);
+    for tile in tiles {
+        let start = tile * plan.task;
+        let positions = start..(start + plan.task).min(p.sizes()[0]);
+        // SAFETY: `Qgemm::check` passed and the scratch has the size `Plan::scratch` says.
+        unsafe { task::<U>(p, args, &plan, positions, Parts::new(scratch)) }
+    }
+}
+
+unsafe fn task<U: ByteUnit>(
+    p: &Problem,
+    args: &Args<'_>,
+    plan: &Plan,
+    positions: Range<usize>,
+    mut parts: Parts,
+) {
+    let [_, _, k] = p.sizes();
+    let groups = positions.len().div_ceil(plan.group);
+    let from: *mut *const f32 = parts.take(plan.task);
+    let rows: *mut *mut f32 = parts.take(plan.task);
+    let slab: *mut i8 = parts.take(plan.task / plan.group * plan.slab);
+    let bytes: *mut i8 = parts.take(plan.group * plan.step);
+    let params: *mut f32 = parts.take(plan.task * PARAMETERS);
+    let spare: *mut f32 = parts.take(plan.columns);
+    // SAFETY: positions lie in lhs and dst, all else in the scratch.
+    unsafe {
+        for i in 0..groups * plan.group {
+            let position = (positions.start + i).min(positions.end - 1);
+            from.add(i).write(args.lhs.ptr().add(position * p.lhs.stride(0)));
+            let wanted = args.dst.ptr().wrapping_add(position * p.dst.stride(0));
+            rows.add(i).write(if i < positions.len() { wanted } else { spare });
+        }
+        if let Scheme::Static { lhs, .. } = p.scheme {
+            given(lhs, plan.group, groups, params);
+        }
+        U::quantise(&Quantise {
+            rows: from,
+            groups,
+            k,
+            dst: slab,
+            group: plan.slab,
+            params,
+            bytes,
+            step: plan.step,
+            fixed: usize::from(plan.fixed),
+        });
+        multiply::<U>(p, args, plan, groups, rows, slab, params, &mut parts);
+    }
+}
+
+/// The parameters of rows that all have the same.
+unsafe fn given(of: Affine, group: usize, groups: usize, params: *mut f32) {
+    let p = Parameters::new(of);
+    let values = [p.inverse, f32::from_bits(p.zero as u32), p.scale, f32::from_bits(zero_pair(p.zero))];
+    for i in 0..groups * PARAMETERS {
+        for lane in 0..group {
+            // SAFETY: the caller's: room for all arrays.
+            unsafe { params.add(i * group + lane).write(values[i % PARAMETERS]) }
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one scratch")]
+unsafe fn multiply<U: ByteUnit>(
+    p: &Problem,
+    args: &Args<'_>,
+    plan: &Plan,
+    groups: usize,
+    rows: *const *mut f32,
+    slab: *const i8,
+    params: *const f32,
+    parts: &mut Parts,
+) {
+    let [_, n, _] = p.sizes();
+    let words = p.words();
+    let (mut scale, mut bias) = (args.scale.ptr(), if p.bias { args.bias.ptr() } else { std::ptr::null() });
+    let (mut clamp, mut dst_scale) = (p.clamp, std::ptr::null());
+    if let Scheme::Static { lhs, dst } = &p.scheme {
+        let to: [*mut f32; 2] = [parts.take(plan.columns), parts.take(plan.columns)];
+        for j in 0..n {
+            // SAFETY: the caller's; column arrays and the scratch's reach n.
+            unsafe {
+                let bias = if p.bias { *bias.add(j) } else { 0.0 };
+                let [scale, bias] = column(*lhs, *dst, *scale.add(j), bias);
+                to[0].add(j).write(scale);
+                to[1].add(j).write(bias);
+            }
+        }
+        (scale, bias, clamp, dst_scale) =
+            (to[0].cast_const(), to[1].cast_const(), bounds(*dst, p.clamp), &raw const dst.scale);
+    }
+    let product = ProductI8 {
+        lhs: slab,
+        lhs_group: plan.slab,
+        groups,
+        words,
+        rhs: args.rhs.ptr(),
+        rhs_panel: 4 * words * panels::PANEL,
+        panels: panels::count(n),
+        width: panels::PANEL,
+        nibbles: usize::from(p.weights == Weights::I4),
+        rows,
+        first: 0,
+        columns: n,
+        params,
+        sums: args.sums.ptr(),
+        scale,
+        bias,
+        clamp: &raw const clamp,
+        dst_scale,
+    };
+    let narrow = panels::width(n, product.panels - 1) < panels::PANEL;
+    let full = product.panels - usize::from(narrow);
+    let first = full * panels::PANEL;
+    // SAFETY: the caller's; the last panel begins where its columns do.
+    unsafe {
+        if full > 0 {
+            U::product_i8(&ProductI8 { panels: full, columns: n.min(first), ..product });
+        }
+        if narrow {
+            let rhs = args.rhs.ptr().add(full * product.rhs_panel);
+            U::product_i8(&ProductI8 { rhs, panels: 1, width: panels::NARROW, first, ..product });
+        }
+    }
+}
