@@ -12,9 +12,6 @@ pub struct Options {
     /// Large sets whole instead of seeded samples.
     #[arg(long)]
     all: bool,
-    /// Arm under emulation too: what `cargo xtask arm test` runs.
-    #[arg(long)]
-    arm: bool,
 }
 
 /// Runs every stage; the first failure ends the run.
@@ -36,9 +33,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         }
         stage::loud("pytest", &mut pytest)
     })?;
-    if options.arm {
-        arm::test(&mut stages, &built, options.all)?;
-    }
+    arm::test(&mut stages, &built, options.all)?;
     stages.report();
     Ok(())
 }

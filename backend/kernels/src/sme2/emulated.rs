@@ -1,6 +1,6 @@
 //! The matrix unit's contract in scalar Rust.
 
-use super::{Copy, Pack, Product, Segment, Taps, Unit, Unpack};
+use super::{Copy, Pack, Product, Rows, Segment, Taps, Unit, Unpack};
 
 /// A unit with vectors of `LANES` f32.
 pub struct Emulated<const LANES: usize>;
@@ -67,6 +67,24 @@ impl<const LANES: usize> Unit for Emulated<LANES> {
                     });
                     *p.dst.add(channel * p.dst_step + position) = bounded(sum, p.bias, channel, p.clamp);
                 }
+            }
+        }
+    }
+
+    unsafe fn softmax(p: &Rows) {
+        for row in 0..p.rows {
+            // SAFETY: the caller's; a row is read before it is written where it is the same.
+            unsafe {
+                let (from, to) = (p.src.add(row * p.src_row), p.dst.add(row * p.dst_row));
+                let larger = |a: f32, b: f32| if a.is_nan() || a > b { a } else { b };
+                let max = (0..p.len).fold(f32::NEG_INFINITY, |max, i| larger(*from.add(i), max));
+                let mut sum = 0f32;
+                for i in 0..p.len {
+                    let e = (*from.add(i) - max).exp();
+                    *to.add(i) = e;
+                    sum += e;
+                }
+                (0..p.len).for_each(|i| *to.add(i) *= 1.0 / sum);
             }
         }
     }

@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Copy, Pack, Product, Taps, Unit, Unpack};
+use super::{Copy, Pack, Product, Rows, Taps, Unit, Unpack};
 
 #[cfg(not(target_vendor = "apple"))]
 macro_rules! symbols {
@@ -28,6 +28,7 @@ std::arch::global_asm!(
         include_str!("copy_f32.s"),
         include_str!("depthwise_f32.s"),
         include_str!("unpack_f32.s"),
+        include_str!("softmax_f32.s"),
         include_str!("int8/quantise_i8.s"),
         include_str!("int8/product_i8.s")
     ),
@@ -39,6 +40,7 @@ unsafe extern "C" {
     fn tandem_sme2_product_f32(product: *const Product);
     fn tandem_sme2_pack_f32(pack: *const Pack);
     fn tandem_sme2_depthwise_f32(taps: *const Taps);
+    fn tandem_sme2_softmax_f32(rows: *const Rows);
     fn tandem_sme2_unpack_f32(unpack: *const Unpack);
     fn tandem_sme2_copy_f32(copy: *const Copy);
     fn tandem_sme2_clear_f32(dst: *mut f32, count: usize);
@@ -67,6 +69,11 @@ impl Unit for Sme2 {
     unsafe fn depthwise(taps: &Taps) {
         // SAFETY: the caller's.
         unsafe { tandem_sme2_depthwise_f32(taps) }
+    }
+
+    unsafe fn softmax(rows: &Rows) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_softmax_f32(rows) }
     }
 
     unsafe fn unpack(unpack: &Unpack) {

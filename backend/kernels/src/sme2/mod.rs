@@ -17,6 +17,7 @@ mod finish;
 mod gemm;
 mod int8;
 mod slab;
+mod softmax;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,6 +29,7 @@ pub use emulated::Emulated;
 pub use entries::Sme2;
 pub(crate) use gemm::row as gemm_row;
 pub(crate) use int8::qgemm_row;
+pub(crate) use softmax::row as softmax_row;
 
 /// Multiply-adds of one unit in GFLOP/s with f32: an Apple M4's as published, until a device profile says otherwise.
 const GFLOPS: f64 = 1900.0;
@@ -197,6 +199,26 @@ pub struct Unpack {
     pub groups: usize,
 }
 
+/// Rows of neighbours and where their softmax goes, which may be in place.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Rows {
+    /// First element of the first row.
+    pub src: *const f32,
+    /// Where it goes.
+    pub dst: *mut f32,
+    /// Elements of a row, at least 1.
+    pub len: usize,
+    /// Number of rows, at least 1.
+    pub rows: usize,
+    /// Elements from one row to the next.
+    pub src_row: usize,
+    /// The same of dst.
+    pub dst_row: usize,
+    /// log2 e, p5, p3, p1, -127, -inf, p4, p2 of the exponential.
+    pub constants: *const [f32; 8],
+}
+
 /// Rows of planes from one place to another.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -256,6 +278,10 @@ pub trait Unit: 'static {
     /// # Safety
     /// As [`Unit::pack`].
     unsafe fn depthwise(taps: &Taps);
+
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn softmax(rows: &Rows);
 
     /// # Safety
     /// As [`Unit::pack`].

@@ -2,7 +2,7 @@
 
 use tandem_base::Isa;
 
-use super::{Emulated, conv_row, depthwise_row, gemm_row};
+use super::{Emulated, conv_row, depthwise_row, gemm_row, softmax_row};
 use crate::kernel::Kernel;
 use crate::simd::Scalar;
 
@@ -26,3 +26,7 @@ pub(crate) static DEPTHWISE: &[Kernel<crate::depthwise::Depthwise>] = &[
     depthwise_row::<Emulated<8>, Scalar>("emulated-sme-256", Isa::SCALAR),
     depthwise_row::<Emulated<16>, Scalar>("emulated-sme-512", Isa::SCALAR),
 ];
+
+/// As [`GEMM`].
+pub(crate) static SOFTMAX: &[Kernel<crate::softmax::Softmax>] =
+    &[softmax_row::<Emulated<16>>("emulated-sme-512", Isa::SCALAR)];

@@ -5,6 +5,8 @@ mod scalar;
 mod tests;
 mod vector;
 
+#[cfg(any(target_arch = "aarch64", test))]
+pub(crate) use scalar::rows;
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_in_place, check_len};
@@ -51,4 +53,11 @@ impl Family for Softmax {
 }
 
 /// Every row of the family.
-pub static KERNELS: &[Kernel<Softmax>] = &[vector::AVX512, vector::AVX2, vector::NEON, scalar::ROW];
+pub static KERNELS: &[Kernel<Softmax>] = &[
+    vector::AVX512,
+    vector::AVX2,
+    vector::NEON,
+    scalar::ROW,
+    #[cfg(target_arch = "aarch64")]
+    crate::sme2::softmax_row::<crate::sme2::Sme2>("sme2-rows", tandem_base::Isa::SME2),
+];

@@ -50,7 +50,7 @@ unsafe fn run(
 }
 
 /// One element per row of the softmax.
-pub(super) fn rows(p: &Problem) -> Strided {
+pub(crate) fn rows(p: &Problem) -> Strided {
     let mut sizes = [1; MAX_RANK];
     let rank = p.src.rank();
     sizes[..rank].copy_from_slice(p.src.sizes());

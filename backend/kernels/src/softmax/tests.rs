@@ -20,7 +20,7 @@ fn lines(p: &Problem) -> Vec<Vec<[usize; 2]>> {
 
 fn results(p: &Problem, src: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
     let mut all = Vec::new();
-    for row in rows(KERNELS, p) {
+    for row in rows(KERNELS, p).chain(rows(crate::sme2::tests::SOFTMAX, p)) {
         all.push((
             row.name,
             outcome(&vec![CANARY; p.dst.extent()], row.name, |dst, split| {
