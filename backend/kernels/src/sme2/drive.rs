@@ -77,20 +77,31 @@ pub(super) struct Place {
 ///
 /// # Safety
 /// The table has room.
+#[inline(always)]
 pub(super) unsafe fn list<P: Copy>(
-    mut table: *mut P,
+    table: *mut P,
     first: P,
     count: usize,
     mut go_on: impl FnMut(P) -> P,
 ) -> *mut P {
-    let mut pointer = first;
-    for _ in 0..count {
-        // SAFETY: the caller's.
-        unsafe { table.write(pointer) }
-        table = table.wrapping_add(1);
-        pointer = go_on(pointer);
+    let (mut to, end, mut pointer) = (table, table.wrapping_add(count), first);
+    // SAFETY: the caller's.
+    unsafe {
+        for _ in 0..count / 4 {
+            let second = go_on(pointer);
+            let third = go_on(second);
+            let fourth = go_on(third);
+            to.cast::<[P; 4]>().write([pointer, second, third, fourth]);
+            pointer = go_on(fourth);
+            to = to.add(4);
+        }
+        while to != end {
+            to.write(pointer);
+            pointer = go_on(pointer);
+            to = to.add(1);
+        }
     }
-    table
+    end
 }
 
 /// A product's epilogue and a worker's memory for it.
