@@ -20,6 +20,9 @@ const CASES: &[Case] = &[
     ("linear_qd8_qc8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, qgemm::Scheme::Dynamic)),
     ("linear_qs8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, STATIC)),
     ("linear_qd8_qc4", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I4, qgemm::Scheme::Dynamic)),
+    ("linear_8da4w", |op| {
+        linear_q(op, [256, 1024, 1024], qgemm::Weights::I4Groups { size: 32 }, qgemm::Scheme::Dynamic)
+    }),
     ("softmax_f32", |op| softmax_f32(op, &[256, 1024])),
     ("depthwise_f32", |op| depthwise_f32(op, image([1, 64, 56, 56], NCHW))),
     ("depthwise_f32_nhwc", |op| depthwise_f32(op, image([1, 64, 56, 56], NHWC))),
@@ -76,8 +79,10 @@ fn linear_q(op: &mut Op, [m, n, k]: [usize; 3], weights: qgemm::Weights, scheme:
     // Any bytes will do for what is counted.
     let rhs = floats(problem.words() * columns).cast().expect("bytes");
     let sums = floats(columns).cast().expect("as wide");
-    let (lhs, scale, bias) = (floats(m * k), floats(columns), floats(columns));
-    op.step(qgemm::KERNELS, problem, qgemm::Args { lhs, rhs, sums, scale, bias, dst: room(m * n) });
+    let (lhs, bias) = (floats(m * k), floats(columns));
+    let (scale, scaled_sums) = (floats(problem.scales() * columns), floats(columns));
+    let args = qgemm::Args { lhs, rhs, sums, scaled_sums, scale, bias, dst: room(m * n) };
+    op.step(qgemm::KERNELS, problem, args);
 }
 
 fn matmul_f32(op: &mut Op, [batch, m, k, n]: [usize; 4]) {

@@ -6,7 +6,7 @@ mod tests;
 
 use tandem_base::{Span, SpanMut, Strided};
 
-use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
+use crate::kernel::{ArgError, Cost, Family, Kernel, Refusal, check_disjoint, check_len};
 use crate::panels;
 
 /// The family.
@@ -19,6 +19,11 @@ pub enum Weights {
     I8,
     /// i4, words of eight k, a scale per column.
     I4,
+    /// i4, words of eight k, a scale per column and `size` k: scales are `[k / size][n]`. With [`Scheme::Dynamic`] only.
+    I4Groups {
+        /// A multiple of 32 that divides k.
+        size: usize,
+    },
 }
 
 /// A scale and a zero point: x = scale * (q - zero).
@@ -68,9 +73,11 @@ pub struct Args<'a> {
     pub lhs: Span<'a, f32>,
     /// Panels.
     pub rhs: Span<'a, u8>,
-    /// Sum over k of every column of rhs.
+    /// Sum over k of every column of rhs; empty where k has groups.
     pub sums: Span<'a, i32>,
-    /// Scale per column of rhs.
+    /// The same times their scales where k has groups, else empty.
+    pub scaled_sums: Span<'a, f32>,
+    /// Scales of the columns of rhs.
     pub scale: Span<'a, f32>,
     /// Bias per column, or empty.
     pub bias: Span<'a, f32>,
@@ -88,8 +95,27 @@ impl Problem {
     pub fn words(&self) -> usize {
         self.sizes()[2].div_ceil(match self.weights {
             Weights::I8 => 4,
-            Weights::I4 => 8,
+            Weights::I4 | Weights::I4Groups { .. } => 8,
         })
+    }
+
+    /// Scales of a column of rhs.
+    pub fn scales(&self) -> usize {
+        match self.weights {
+            Weights::I4Groups { size } => self.sizes()[2] / size,
+            _ => 1,
+        }
+    }
+
+    /// `Err` where the weights do not go with the rest.
+    pub(crate) fn consistent(&self) -> Result<(), Refusal> {
+        match self.weights {
+            Weights::I4Groups { .. } if self.scheme != Scheme::Dynamic => Err("groups of k, static"),
+            Weights::I4Groups { size } if size == 0 || size % 32 != 0 || self.sizes()[2] % size != 0 => {
+                Err("groups of k that do not divide it")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -163,13 +189,16 @@ impl Family for Qgemm {
         let columns = panels::padded(p.sizes()[1]);
         check_len("lhs", args.lhs.len(), p.lhs.extent())?;
         check_len("rhs", args.rhs.len(), 4 * p.words() * columns)?;
-        check_len("sums", args.sums.len(), columns)?;
-        check_len("scale", args.scale.len(), columns)?;
+        let groups = matches!(p.weights, Weights::I4Groups { .. });
+        check_len("sums", args.sums.len(), if groups { 0 } else { columns })?;
+        check_len("scaled sums", args.scaled_sums.len(), if groups { columns } else { 0 })?;
+        check_len("scale", args.scale.len(), p.scales() * columns)?;
         check_len("bias", args.bias.len(), if p.bias { columns } else { 0 })?;
         check_len("dst", args.dst.len(), p.dst.extent())?;
         check_disjoint("lhs", &args.lhs, &args.dst)?;
         check_disjoint("rhs", &args.rhs, &args.dst)?;
         check_disjoint("sums", &args.sums, &args.dst)?;
+        check_disjoint("scaled sums", &args.scaled_sums, &args.dst)?;
         check_disjoint("scale", &args.scale, &args.dst)?;
         check_disjoint("bias", &args.bias, &args.dst)
     }

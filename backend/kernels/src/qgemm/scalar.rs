@@ -11,7 +11,7 @@ use crate::panels;
 pub(super) const ROW: Kernel<Qgemm> = Kernel {
     name: "scalar-reference",
     isa: Isa::SCALAR,
-    supports: |_| Ok(()),
+    supports: Problem::consistent,
     ns: |p, _| Qgemm::cost(p).flops * 1.5 + Qgemm::cost(p).bytes,
     phases: |_| 1,
     tiles: |p, _| p.sizes()[0],
@@ -61,23 +61,21 @@ unsafe fn run(
 /// # Safety
 /// [`Family::check`] passed.
 unsafe fn element(p: &Problem, args: &Args<'_>, row: &[i8], params: &Parameters, j: usize) -> f32 {
-    let [_, n, k] = p.sizes();
+    let bound = |x: f32, [lo, hi]: [f32; 2]| if x.is_nan() { x } else { x.max(lo).min(hi) };
     // SAFETY: the caller's.
     unsafe {
-        let mut sum = -i64::from(params.zero) * i64::from(*args.sums.ptr().add(j));
-        for (kk, &x) in row.iter().enumerate() {
-            let weight = match p.weights {
-                Weights::I8 => *args.rhs.ptr().add(panels::byte(k, n, kk, j)) as i8,
-                Weights::I4 => {
-                    let (at, half) = panels::nibble(k, n, kk, j);
-                    panels::nibbles(*args.rhs.ptr().add(at))[half]
-                }
-            };
-            sum += i64::from(x) * i64::from(weight);
-        }
-        let scale = *args.scale.ptr().add(j);
         let bias = if p.bias { *args.bias.ptr().add(j) } else { 0.0 };
-        let bound = |x: f32, [lo, hi]: [f32; 2]| if x.is_nan() { x } else { x.max(lo).min(hi) };
+        if let Weights::I4Groups { size } = p.weights {
+            let mut total = -(params.zero as f32 * *args.scaled_sums.ptr().add(j));
+            for first in (0..row.len()).step_by(size) {
+                let scale = *args.scale.ptr().add(first / size * panels::padded(p.sizes()[1]) + j);
+                total = (sum(p, args, row, first..first + size, j) as f32).mul_add(scale, total);
+            }
+            return bound(total * params.scale + bias, p.clamp);
+        }
+        let sum =
+            sum(p, args, row, 0..row.len(), j) - i64::from(params.zero) * i64::from(*args.sums.ptr().add(j));
+        let scale = *args.scale.ptr().add(j);
         match p.scheme {
             Scheme::Dynamic => bound((sum as f32 * params.scale).mul_add(scale, bias), p.clamp),
             Scheme::Static { lhs, dst } => {
@@ -87,4 +85,26 @@ unsafe fn element(p: &Problem, args: &Args<'_>, row: &[i8], params: &Parameters,
             }
         }
     }
+}
+
+/// The sum over some k of a quantised row times column `j`.
+///
+/// # Safety
+/// [`Family::check`] passed.
+unsafe fn sum(p: &Problem, args: &Args<'_>, row: &[i8], ks: Range<usize>, j: usize) -> i64 {
+    let [_, n, k] = p.sizes();
+    let mut sum = 0;
+    for kk in ks {
+        // SAFETY: the caller's.
+        let weight = unsafe {
+            if p.weights == Weights::I8 {
+                *args.rhs.ptr().add(panels::byte(k, n, kk, j)) as i8
+            } else {
+                let (at, half) = panels::nibble(k, n, kk, j);
+                panels::nibbles(*args.rhs.ptr().add(at))[half]
+            }
+        };
+        sum += i64::from(row[kk]) * i64::from(weight);
+    }
+    sum
 }

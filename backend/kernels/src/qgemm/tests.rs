@@ -20,13 +20,15 @@ struct Case {
     lhs: Vec<f32>,
     rhs: Vec<u8>,
     sums: Vec<i32>,
+    scaled_sums: Vec<f32>,
     scale: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Case {
     fn new(r: &mut Random, [m, n, k]: [usize; 3], weights: Weights) -> Self {
-        let dynamic = r.below(2) == 0;
+        let groups = matches!(weights, Weights::I4Groups { .. });
+        let dynamic = groups || r.below(2) == 0;
         let affine = |r: &mut Random| Affine { scale: [0.015, 0.02][r.below(2)], zero: r.next() as i8 / 2 };
         let scheme = if dynamic {
             Scheme::Dynamic
@@ -55,8 +57,14 @@ impl Case {
         for (j, sum) in sums.iter_mut().enumerate().take(n) {
             *sum = (0..k).map(|kk| i32::from(at(kk, j))).sum();
         }
+        let scales = problem.scales();
         let step = 1.0 / (limit as f32 * (k as f32).sqrt());
-        let scale = r.floats(columns).iter().map(|x| (x.abs() + 0.1) * step).collect();
+        let scale: Vec<f32> = r.floats(scales * columns).iter().map(|x| (x.abs() + 0.1) * step).collect();
+        let mut scaled_sums = vec![f32::NAN; columns];
+        for (j, sum) in scaled_sums.iter_mut().enumerate().take(n) {
+            let of = |kk: usize| f64::from(at(kk, j)) * f64::from(scale[kk * scales / k * columns + j]);
+            *sum = (0..k).map(of).sum::<f64>() as f32;
+        }
         Self {
             lhs: r.floats(problem.lhs.extent()),
             bias: r.floats(columns),
@@ -64,6 +72,7 @@ impl Case {
             weights: weight,
             rhs,
             sums,
+            scaled_sums,
             scale,
         }
     }
@@ -73,6 +82,7 @@ impl Case {
             lhs: Span::from(&self.lhs[..]),
             rhs: Span::from(&self.rhs[..]),
             sums: Span::from(&self.sums[..]),
+            scaled_sums: Span::from(&self.scaled_sums[..]),
             scale: Span::from(&self.scale[..]),
             bias: Span::from(&self.bias[..]),
             dst: SpanMut::from(dst),
@@ -90,16 +100,22 @@ impl Case {
         };
         let dynamic = p.scheme == Scheme::Dynamic;
         let byte = |x: f32| i64::from(if dynamic { params.fused(x) } else { params.rounded(x) });
-        let sum: i64 = row
-            .iter()
-            .enumerate()
-            .map(|(kk, &x)| (byte(x) - i64::from(params.zero)) * i64::from(self.weights[kk * n + j]))
-            .sum();
+        let scale = |kk: usize| f64::from(self.scale[kk * p.scales() / k * panels::padded(n) + j]);
+        let term = |(kk, &x): (usize, &f32)| {
+            (byte(x) - i64::from(params.zero)) as f64 * f64::from(self.weights[kk * n + j]) * scale(kk)
+        };
         let bias = if p.bias { f64::from(self.bias[j]) } else { 0.0 };
-        let value = sum as f64 * f64::from(params.scale) * f64::from(self.scale[j]) + bias;
+        let sum: f64 = row.iter().enumerate().map(term).sum();
+        let value = sum * f64::from(params.scale) + bias;
+        // What cancels: the bias, and where k has groups the zero point's part.
+        let mut size = value.abs() + bias.abs();
+        if p.scales() > 1 || matches!(p.weights, Weights::I4Groups { .. }) {
+            size += row.iter().enumerate().map(|x| term(x).abs()).sum::<f64>() * f64::from(params.scale);
+            size += 128.0 * f64::from(self.scaled_sums[j].abs() * params.scale);
+        }
         let bound = |x: f64| x.max(f64::from(p.clamp[0])).min(f64::from(p.clamp[1]));
         match p.scheme {
-            Scheme::Dynamic => [bound(value), 1e-6 * (value.abs() + bias.abs()) + 1e-7],
+            Scheme::Dynamic => [bound(value), 1e-6 * size + 1e-7],
             Scheme::Static { dst, .. } => {
                 let unit = f64::from(dst.scale);
                 let zero = f64::from(dst.zero);
@@ -153,10 +169,24 @@ fn rows_agree_with_the_definition() {
 }
 
 #[test]
+fn rows_agree_where_k_has_groups() {
+    for seed in 0..60 {
+        let mut r = Random::new(seed);
+        let size = r.pick(&[32, 64, 128]);
+        let sizes = [r.pick(&POSITIONS), r.pick(&COLUMNS), size * r.pick(&[1, 2, 3])];
+        check(&Case::new(&mut r, sizes, Weights::I4Groups { size }));
+    }
+}
+
+#[test]
 fn rows_agree_on_numbers_that_are_none() {
     for seed in 0..30 {
         let mut r = Random::new(seed);
-        let mut case = Case::new(&mut r, [9, 17, 37], Weights::I8);
+        let mut case = if seed % 3 == 0 {
+            Case::new(&mut r, [9, 17, 64], Weights::I4Groups { size: 32 })
+        } else {
+            Case::new(&mut r, [9, 17, 37], Weights::I8)
+        };
         for _ in 0..4 {
             let at = r.below(case.lhs.len());
             case.lhs[at] = r.pick(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-45]);

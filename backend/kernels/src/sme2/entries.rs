@@ -30,7 +30,8 @@ std::arch::global_asm!(
         include_str!("unpack_f32.s"),
         include_str!("softmax_f32.s"),
         include_str!("int8/quantise_i8.s"),
-        include_str!("int8/product_i8.s")
+        include_str!("int8/product_i8.s"),
+        include_str!("int8/product_i4_groups.s")
     ),
     options(raw)
 );

@@ -1,6 +1,8 @@
 //! The contract in scalar Rust.
 
-use super::{ByteUnit, PARAMETERS, ProductI8, Quantise, zero_pair};
+use std::ops::Range;
+
+use super::{ByteUnit, PARAMETERS, ProductGroups, ProductI8, Quantise, zero_pair};
 use crate::panels;
 use crate::qgemm::Parameters;
 use crate::sme2::Emulated;
@@ -34,36 +36,71 @@ impl<const LANES: usize> ByteUnit for Emulated<LANES> {
     }
 
     unsafe fn product_i8(p: &ProductI8) {
-        let wide = 2 * LANES;
-        for panel in 0..p.panels {
-            for column in 0..p.width.min(p.columns.saturating_sub(p.first + panel * p.width)) {
-                let rhs = p.rhs.wrapping_add(panel * p.rhs_panel + column * 4);
-                let at = p.first + panel * p.width + column;
-                for position in 0..p.groups * wide {
-                    let (group, lane) = (position / wide, position % wide);
-                    let lhs = p.lhs.wrapping_add(group * p.lhs_group + lane * 4);
-                    let params = p.params.wrapping_add(group * PARAMETERS * wide + lane);
-                    // SAFETY: the caller's.
-                    unsafe {
-                        let zero = (*params.add(3 * wide)).to_bits() as i16;
-                        let sum = sum(p, lhs, wide, rhs) + i32::from(zero) * *p.sums.add(at);
-                        *(*p.rows.add(position)).add(at) = finish(p, sum, *params.add(2 * wide), at);
-                    }
+        each::<LANES>(p, |e| {
+            // SAFETY: the caller's.
+            unsafe {
+                let zero = (*e.params.add(3 * 2 * LANES)).to_bits() as i16;
+                let sum = sum(p, &e, 2 * LANES, 0..p.words) + i32::from(zero) * *p.sums.add(e.column);
+                finish(p, sum, *e.params.add(2 * 2 * LANES), e.column)
+            }
+        });
+    }
+
+    unsafe fn product_groups(g: &ProductGroups) {
+        let p = &ProductI8 { nibbles: 1, ..g.product };
+        each::<LANES>(p, |e| {
+            // SAFETY: the caller's.
+            unsafe {
+                let mut total = -(*e.params.add(2 * LANES) * *g.sums.add(e.column));
+                for (i, word) in (0..p.words).step_by(g.scale_words).enumerate() {
+                    let sum = sum(p, &e, 2 * LANES, word..word + g.scale_words);
+                    total = (sum as f32).mul_add(*p.scale.add(i * g.scale_step + e.column), total);
                 }
+                let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(e.column) };
+                bound(total * *e.params.add(2 * 2 * LANES) + bias, *p.clamp)
+            }
+        });
+    }
+}
+
+/// One element: where its operands begin, and its column.
+struct Element {
+    lhs: *const i8,
+    rhs: *const u8,
+    params: *const f32,
+    column: usize,
+}
+
+/// Stores what `value` gives for every element.
+fn each<const LANES: usize>(p: &ProductI8, value: impl Fn(Element) -> f32) {
+    let wide = 2 * LANES;
+    for panel in 0..p.panels {
+        let first = p.first + panel * p.width;
+        for column in 0..p.width.min(p.columns.saturating_sub(first)) {
+            for position in 0..p.groups * wide {
+                let (group, lane) = (position / wide, position % wide);
+                let element = Element {
+                    lhs: p.lhs.wrapping_add(group * p.lhs_group + lane * 4),
+                    rhs: p.rhs.wrapping_add(panel * p.rhs_panel + column * 4),
+                    params: p.params.wrapping_add(group * PARAMETERS * wide + lane),
+                    column: first + column,
+                };
+                // SAFETY: the caller's, of the product.
+                unsafe { *(*p.rows.add(position)).add(first + column) = value(element) }
             }
         }
     }
 }
 
-/// All words of one position and one column.
-unsafe fn sum(p: &ProductI8, lhs: *const i8, wide: usize, rhs: *const u8) -> i32 {
+/// Some words of one position and one column.
+unsafe fn sum(p: &ProductI8, e: &Element, wide: usize, words: Range<usize>) -> i32 {
     let mut sum = 0;
-    for word in 0..p.words {
+    for word in words {
         for i in 0..4 {
             // SAFETY: the caller's.
             unsafe {
-                let byte = *rhs.add(word * p.width * 4 + i);
-                let lhs = |word: usize| i32::from(*lhs.add(word * wide * 4 + i));
+                let byte = *e.rhs.add(word * p.width * 4 + i);
+                let lhs = |word: usize| i32::from(*e.lhs.add(word * wide * 4 + i));
                 sum += if p.nibbles == 0 {
                     lhs(word) * i32::from(byte as i8)
                 } else {
@@ -80,12 +117,14 @@ unsafe fn finish(p: &ProductI8, sum: i32, scale: f32, column: usize) -> f32 {
     // SAFETY: the caller's.
     unsafe {
         let bias = if p.bias.is_null() { 0.0 } else { *p.bias.add(column) };
-        let [lo, hi] = *p.clamp;
-        let bound = |x: f32| if x.is_nan() { x } else { x.max(lo).min(hi) };
         let column = *p.scale.add(column);
         match p.dst_scale.as_ref() {
-            None => bound((sum as f32 * scale).mul_add(column, bias)),
-            Some(dst) => bound((sum as f32).mul_add(column, bias).round_ties_even()) * dst,
+            None => bound((sum as f32 * scale).mul_add(column, bias), *p.clamp),
+            Some(dst) => bound((sum as f32).mul_add(column, bias).round_ties_even(), *p.clamp) * dst,
         }
     }
+}
+
+fn bound(x: f32, [lo, hi]: [f32; 2]) -> f32 {
+    if x.is_nan() { x } else { x.max(lo).min(hi) }
 }

@@ -91,6 +91,22 @@ pub struct ProductI8 {
     pub dst_scale: *const f32,
 }
 
+/// As [`ProductI8`] with nibbles, but a column has a scale for every few k, and no `dst_scale`:
+/// dst[position][column] = clamp(lhs scale[position] * (sum over scales of sum over their k of
+/// lhs[k][position] * rhs[k][column] * scale[column], less zero[position] * sums[column]) + bias[column]).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ProductGroups {
+    /// `scale` is of the first k; `nibbles`, `sums` and `dst_scale` are not read.
+    pub product: ProductI8,
+    /// Elements from the scale of one run of k to the next.
+    pub scale_step: usize,
+    /// Words of k that share a scale, a multiple of 4; `words` is one of it.
+    pub scale_words: usize,
+    /// Sum over k of every column of rhs times its scales.
+    pub sums: *const f32,
+}
+
 /// A unit that multiplies i8.
 pub trait ByteUnit: Unit {
     /// # Safety
@@ -100,12 +116,17 @@ pub trait ByteUnit: Unit {
     /// # Safety
     /// As [`Unit::pack`].
     unsafe fn product_i8(product: &ProductI8);
+
+    /// # Safety
+    /// As [`Unit::pack`].
+    unsafe fn product_groups(product: &ProductGroups);
 }
 
 #[cfg(target_arch = "aarch64")]
 unsafe extern "C" {
     fn tandem_sme2_quantise_i8(quantise: *const Quantise);
     fn tandem_sme2_product_i8(product: *const ProductI8);
+    fn tandem_sme2_product_i4_groups(product: *const ProductGroups);
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -118,5 +139,10 @@ impl ByteUnit for super::Sme2 {
     unsafe fn product_i8(product: &ProductI8) {
         // SAFETY: the caller's.
         unsafe { tandem_sme2_product_i8(product) }
+    }
+
+    unsafe fn product_groups(product: &ProductGroups) {
+        // SAFETY: the caller's.
+        unsafe { tandem_sme2_product_i4_groups(product) }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut};
 
-use super::{ByteUnit, PARAMETERS, ProductI8, Quantise, zero_pair};
+use super::{ByteUnit, PARAMETERS, ProductGroups, ProductI8, Quantise, zero_pair};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::qgemm::{Affine, Args, Parameters, Problem, Qgemm, Scheme, Weights, bounds, column};
@@ -64,6 +64,7 @@ impl Plan {
 
 fn supports(p: &Problem) -> Result<(), Refusal> {
     let [_, n, k] = p.sizes();
+    p.consistent()?;
     let refusals = [
         (k == 0, "nothing to sum"),
         (k > MAX_K, "sums beyond their bound"),
@@ -205,7 +206,7 @@ unsafe fn multiply<U: ByteUnit>(
         rhs_panel: 4 * words * panels::PANEL,
         panels: panels::count(n),
         width: panels::PANEL,
-        nibbles: usize::from(p.weights == Weights::I4),
+        nibbles: usize::from(p.weights != Weights::I8),
         rows,
         first: 0,
         columns: n,
@@ -219,14 +220,25 @@ unsafe fn multiply<U: ByteUnit>(
     let narrow = panels::width(n, product.panels - 1) < panels::PANEL;
     let full = product.panels - usize::from(narrow);
     let first = full * panels::PANEL;
-    // SAFETY: the caller's; the last panel begins where its columns do.
-    unsafe {
-        if full > 0 {
-            U::product_i8(&ProductI8 { panels: full, columns: n.min(first), ..product });
+    let product_of = |product: ProductI8| {
+        let sums = args.scaled_sums.ptr();
+        // SAFETY: the caller's.
+        unsafe {
+            match p.weights {
+                Weights::I4Groups { size } => {
+                    let (scale_step, scale_words) = (plan.columns, size / 8);
+                    U::product_groups(&ProductGroups { product, scale_step, scale_words, sums });
+                }
+                _ => U::product_i8(&product),
+            }
         }
-        if narrow {
-            let rhs = args.rhs.ptr().add(full * product.rhs_panel);
-            U::product_i8(&ProductI8 { rhs, panels: 1, width: panels::NARROW, first, ..product });
-        }
+    };
+    if full > 0 {
+        product_of(ProductI8 { panels: full, columns: n.min(first), ..product });
+    }
+    if narrow {
+        // The last panel begins where its columns do.
+        let rhs = args.rhs.ptr().wrapping_add(full * product.rhs_panel);
+        product_of(ProductI8 { rhs, panels: 1, width: panels::NARROW, first, ..product });
     }
 }

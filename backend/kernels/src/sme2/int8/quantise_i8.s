@@ -96,6 +96,7 @@
     frintn z0.s, p0/m, z0.s
     movprfx z1, z0
     fcvtzs z1.s, p0/m, z0.s
+    scvtf z0.s, p0/m, z1.s
     subr z1.s, z1.s, #0
     lsl z2.s, z1.s, #23
     and z1.s, z1.s, #0xffff
