@@ -111,7 +111,9 @@ impl Problem {
     pub(crate) fn consistent(&self) -> Result<(), Refusal> {
         match self.weights {
             Weights::I4Groups { .. } if self.scheme != Scheme::Dynamic => Err("groups of k, static"),
-            Weights::I4Groups { size } if size == 0 || size % 32 != 0 || self.sizes()[2] % size != 0 => {
+            Weights::I4Groups { size }
+                if size == 0 || !size.is_multiple_of(32) || !self.sizes()[2].is_multiple_of(size) =>
+            {
                 Err("groups of k that do not divide it")
             }
             _ => Ok(()),

@@ -3,6 +3,7 @@
 use std::arch::asm;
 
 use super::entries::{copy_entry, depthwise_entry, pack_entry, product_entry, unpack_entry};
+use super::int8::{self, ProductGroups, ProductI8, Quantise};
 use super::{Copy, Pack, Product, Run, Sme2, Taps, Unit, Unpack};
 
 /// Operands of every entry, one group of a k of 3 and a few columns.
@@ -13,6 +14,7 @@ struct Operands {
     run: Run,
     offsets: [usize; 2],
     rows: Vec<*mut f32>,
+    clamp: [f32; 2],
 }
 
 impl Operands {
@@ -21,7 +23,15 @@ impl Operands {
         let floats = (0..64 * lanes).map(|i| i as f32).collect();
         let mut out = vec![0f32; 64 * lanes];
         let rows = (0..2 * lanes).map(|i| out[i * 8..].as_mut_ptr()).collect();
-        Self { lanes, floats, out, run: Run { offset: 0, count: 3 }, offsets: [0, 1], rows }
+        Self {
+            lanes,
+            floats,
+            out,
+            run: Run { offset: 0, count: 3 },
+            offsets: [0, 1],
+            rows,
+            clamp: [0.0, 1.0],
+        }
     }
 
     /// Calls `with` with every entry and its description.
@@ -71,11 +81,54 @@ impl Operands {
             src_plane: 0,
             dst_plane: 0,
         };
+        self.each_of_bytes(&mut with);
         with("product", product_entry(), (&raw const product).addr());
         with("pack", pack_entry(), (&raw const pack).addr());
         with("unpack", unpack_entry(), (&raw const unpack).addr());
         with("depthwise", depthwise_entry(), (&raw const taps).addr());
         with("copy", copy_entry(), (&raw const copy).addr());
+    }
+
+    /// The entries of [`super::int8`].
+    fn each_of_bytes(&mut self, with: &mut impl FnMut(&str, usize, usize)) {
+        let (src, group) = (self.floats.as_ptr(), 2 * self.lanes);
+        let mut work = vec![0f32; group * (4 + group)];
+        let quantise = Quantise {
+            rows: self.rows.as_ptr().cast(),
+            groups: 1,
+            k: 3,
+            dst: self.out.as_mut_ptr().cast(),
+            group: 0,
+            params: work.as_mut_ptr(),
+            bytes: work[4 * group..].as_mut_ptr().cast(),
+            step: 2 * group,
+            fixed: 0,
+        };
+        let product = ProductI8 {
+            lhs: src.cast(),
+            lhs_group: 0,
+            groups: 1,
+            words: 4,
+            rhs: src.cast(),
+            rhs_panel: 0,
+            panels: 1,
+            width: 8,
+            nibbles: 1,
+            rows: self.rows.as_ptr(),
+            first: 0,
+            columns: 5,
+            params: src,
+            sums: src.cast(),
+            scale: src,
+            bias: std::ptr::null(),
+            clamp: &raw const self.clamp,
+            dst_scale: std::ptr::null(),
+        };
+        let groups = ProductGroups { product, scale_step: 0, scale_words: 4, sums: src };
+        let [quantise_entry, product_entry, groups_entry] = int8::entries();
+        with("quantise", quantise_entry, (&raw const quantise).addr());
+        with("product of bytes", product_entry, (&raw const product).addr());
+        with("product of groups", groups_entry, (&raw const groups).addr());
     }
 }
 

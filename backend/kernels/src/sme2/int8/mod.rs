@@ -129,6 +129,16 @@ unsafe extern "C" {
     fn tandem_sme2_product_i4_groups(product: *const ProductGroups);
 }
 
+/// Addresses of the entries in the order quantise, product, product of groups.
+#[cfg(all(test, target_arch = "aarch64"))]
+pub(super) fn entries() -> [usize; 3] {
+    [
+        tandem_sme2_quantise_i8 as *const () as usize,
+        tandem_sme2_product_i8 as *const () as usize,
+        tandem_sme2_product_i4_groups as *const () as usize,
+    ]
+}
+
 #[cfg(target_arch = "aarch64")]
 impl ByteUnit for super::Sme2 {
     unsafe fn quantise(quantise: &Quantise) {

@@ -152,7 +152,27 @@ unsafe fn task<U: ByteUnit>(
             step: plan.step,
             fixed: usize::from(plan.fixed),
         });
-        multiply::<U>(p, args, plan, groups, rows, slab, params, &mut parts);
+        let product = ProductI8 {
+            lhs: slab,
+            lhs_group: plan.slab,
+            groups,
+            words: p.words(),
+            rhs: args.rhs.ptr(),
+            rhs_panel: 4 * p.words() * panels::PANEL,
+            panels: panels::count(p.sizes()[1]),
+            width: panels::PANEL,
+            nibbles: usize::from(p.weights != Weights::I8),
+            rows,
+            first: 0,
+            columns: p.sizes()[1],
+            params,
+            sums: args.sums.ptr(),
+            scale: args.scale.ptr(),
+            bias: if p.bias { args.bias.ptr() } else { std::ptr::null() },
+            clamp: &raw const p.clamp,
+            dst_scale: std::ptr::null(),
+        };
+        multiply::<U>(p, args, plan, product, &mut parts);
     }
 }
 
@@ -168,55 +188,31 @@ unsafe fn given(of: Affine, group: usize, groups: usize, params: *mut f32) {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one scratch")]
+/// All panels; the static scheme's columns are made first.
 unsafe fn multiply<U: ByteUnit>(
     p: &Problem,
     args: &Args<'_>,
     plan: &Plan,
-    groups: usize,
-    rows: *const *mut f32,
-    slab: *const i8,
-    params: *const f32,
+    mut product: ProductI8,
     parts: &mut Parts,
 ) {
-    let [_, n, _] = p.sizes();
-    let words = p.words();
-    let (mut scale, mut bias) = (args.scale.ptr(), if p.bias { args.bias.ptr() } else { std::ptr::null() });
-    let (mut clamp, mut dst_scale) = (p.clamp, std::ptr::null());
+    let n = product.columns;
+    let clamp;
     if let Scheme::Static { lhs, dst } = &p.scheme {
-        let to: [*mut f32; 2] = [parts.take(plan.columns), parts.take(plan.columns)];
+        let (scale, bias): (*mut f32, *mut f32) = (parts.take(plan.columns), parts.take(plan.columns));
         for j in 0..n {
             // SAFETY: the caller's; column arrays and the scratch's reach n.
             unsafe {
-                let bias = if p.bias { *bias.add(j) } else { 0.0 };
-                let [scale, bias] = column(*lhs, *dst, *scale.add(j), bias);
-                to[0].add(j).write(scale);
-                to[1].add(j).write(bias);
+                let from = if p.bias { *product.bias.add(j) } else { 0.0 };
+                let [factor, shift] = column(*lhs, *dst, *product.scale.add(j), from);
+                scale.add(j).write(factor);
+                bias.add(j).write(shift);
             }
         }
-        (scale, bias, clamp, dst_scale) =
-            (to[0].cast_const(), to[1].cast_const(), bounds(*dst, p.clamp), &raw const dst.scale);
+        clamp = bounds(*dst, p.clamp);
+        product =
+            ProductI8 { scale, bias, clamp: &raw const clamp, dst_scale: &raw const dst.scale, ..product };
     }
-    let product = ProductI8 {
-        lhs: slab,
-        lhs_group: plan.slab,
-        groups,
-        words,
-        rhs: args.rhs.ptr(),
-        rhs_panel: 4 * words * panels::PANEL,
-        panels: panels::count(n),
-        width: panels::PANEL,
-        nibbles: usize::from(p.weights != Weights::I8),
-        rows,
-        first: 0,
-        columns: n,
-        params,
-        sums: args.sums.ptr(),
-        scale,
-        bias,
-        clamp: &raw const clamp,
-        dst_scale,
-    };
     let narrow = panels::width(n, product.panels - 1) < panels::PANEL;
     let full = product.panels - usize::from(narrow);
     let first = full * panels::PANEL;
