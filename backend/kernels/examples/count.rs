@@ -17,10 +17,10 @@ const CASES: &[Case] = &[
     ("conv_f32", |op| conv_f32(op, image([1, 64, 56, 56], NCHW))),
     ("conv_f32_nhwc", |op| conv_f32(op, image([1, 64, 56, 56], NHWC))),
     ("matmul_f32", |op| matmul_f32(op, [8, 256, 64, 256])),
-    ("linear_qd8_qc8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, qgemm::Scheme::Dynamic)),
-    ("linear_qs8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, STATIC)),
-    ("linear_qd8_qc4", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I4, qgemm::Scheme::Dynamic)),
-    ("linear_8da4w", |op| {
+    ("linear_dynamic_int8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, qgemm::Scheme::Dynamic)),
+    ("linear_static_int8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, STATIC)),
+    ("linear_dynamic_int4", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I4, qgemm::Scheme::Dynamic)),
+    ("linear_8da4w_g32", |op| {
         linear_q(op, [256, 1024, 1024], qgemm::Weights::I4Groups { size: 32 }, qgemm::Scheme::Dynamic)
     }),
     ("softmax_f32", |op| softmax_f32(op, &[256, 1024])),
