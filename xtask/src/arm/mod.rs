@@ -1,6 +1,7 @@
 //! Arm without Arm hardware: a cross toolchain and an emulator in the cache folder, and every test run with them.
 
 mod apt;
+mod assembly;
 mod count;
 mod counter;
 mod cpu;
@@ -59,6 +60,7 @@ pub fn test(stages: &mut Stages, built: &Artifacts, all: bool) -> Result<(), Err
     let binaries = stages.run("arm: build tests", || units::build(&toolchain))?;
     let programs =
         stages.run("arm: build adapter, C++ example, CLI", || models::build(&toolchain, &built.python))?;
+    stages.run("arm: assembly for other systems", assembly::run)?;
     stages.run("arm: detection", || detection::run(&toolchain, &programs.cli))?;
     stages.run("arm: rust tests under emulation", || units::run(&toolchain, &binaries, all))?;
     stages.run("arm: models under emulation", || models::run(&toolchain, &programs, built))
