@@ -103,7 +103,7 @@ fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
     let product = 2.0 * whole * p.k() as f64 / super::GFLOPS;
     let copied = bands * (plan.slab.step * p.in_channels()) as f64;
     let weights = 4.0 * (p.k() * p.padded_columns()) as f64;
-    product.max(weights / rates.dram_gbs) + copied / rates.vector_gelems + bands * super::ENTRY_NS
+    product.max(weights / rates.dram_gbs) + copied / super::COPY_GELEMS + bands * super::ENTRY_NS
 }
 
 /// The row for a unit; cores finish what it leaves with vectors of `V`.

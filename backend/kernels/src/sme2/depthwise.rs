@@ -49,13 +49,13 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 }
 
 /// Positions of all channels at the unit's rate of multi-vector multiply-adds, and the copies.
-fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
+fn ns<U: Unit>(p: &Problem, _: &Rates) -> f64 {
     let slab = slab::<U>(p);
     let tiles = tiles::<U>(p) as f64;
     let positions = tiles * (slab.widest() * CHANNELS.min(p.dst.size(1))) as f64;
     let taps = (p.kernel[0] * p.kernel[1]) as f64;
     let copied = Depthwise::cost(p).bytes / 4.0;
-    2.0 * positions * taps / super::VECTOR_GFLOPS + copied / rates.vector_gelems + tiles * super::ENTRY_NS
+    2.0 * positions * taps / super::VECTOR_GFLOPS + copied / super::COPY_GELEMS + tiles * super::ENTRY_NS
 }
 
 fn tiles<U: Unit>(p: &Problem) -> usize {

@@ -114,7 +114,7 @@ fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
     let copied: usize = plan.slabs().iter().sum();
     let product = 2.0 * whole as f64 * plan.k as f64 / super::GFLOPS;
     let weights = 4.0 * (plan.k * plan.n) as f64 / rates.dram_gbs;
-    product.max(weights) + (plan.parts * copied) as f64 / rates.vector_gelems + super::ENTRY_NS
+    product.max(weights) + (plan.parts * copied) as f64 / super::COPY_GELEMS + super::ENTRY_NS
 }
 
 fn scratch<U: Unit>(p: &Problem) -> usize {

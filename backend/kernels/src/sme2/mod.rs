@@ -35,6 +35,8 @@ pub(crate) use softmax::row as softmax_row;
 const GFLOPS: f64 = 1900.0;
 /// Multiply-adds of multi-vector instructions into ZA, likewise.
 const VECTOR_GFLOPS: f64 = 240.0;
+/// Elements to or from a slab, in Gelement/s: 0.22 counted instructions each, at one a cycle of 4 GHz.
+const COPY_GELEMS: f64 = 18.0;
 /// Time to enter and leave streaming mode, in ns: assumed, no figure is published.
 const ENTRY_NS: f64 = 100.0;
 
