@@ -90,7 +90,7 @@ impl Isa {
     }
 
     /// Of the two words of capabilities Linux gives an Arm process, bits as in its `asm/hwcap.h`.
-    #[cfg_attr(not(all(target_arch = "aarch64", target_os = "linux")), allow(dead_code))]
+    #[cfg(any(test, all(target_arch = "aarch64", any(target_os = "linux", target_os = "android"))))]
     fn of_hwcap(first: u64, second: u64) -> Isa {
         /// Word, bits that must all be set, and what they mean.
         const BITS: [(usize, u64, Isa); 9] = [

@@ -4,7 +4,7 @@
 //! Rust at any vector length, so that everything above the unit is planned and tested on every host. An entry covers a
 //! run of tiles and enters and leaves streaming mode itself: nothing else of Tandem ever runs in it.
 //!
-//! Sums run over k in order with fused multiply-adds, as in every other row: the same bits from every engine.
+//! Sums run over k in order with fused multiply-adds.
 
 #[cfg(all(test, target_arch = "aarch64"))]
 mod abi;
