@@ -11,8 +11,8 @@ foreach(line IN LISTS exported)
   endif()
 endforeach()
 list(LENGTH exported count)
-foreach(needed tandem_load tandem_destroy tandem_execute tandem_get_report tandem_get_step tandem_get_input
-        tandem_get_output tandem_last_error tandem_abi_version tandem_version tandem_register tandem_list_delegates
+foreach(needed tandem_load tandem_destroy tandem_execute tandem_output_sizes tandem_get_report tandem_get_step tandem_get_value
+        tandem_get_symbol tandem_get_input tandem_get_output tandem_last_error tandem_abi_version tandem_version tandem_register tandem_list_delegates
         tandem_tracing)
   if(NOT exported MATCHES "(^|;)${needed} T ")
     message(SEND_ERROR "${needed} is not exported")

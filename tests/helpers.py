@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import executorch_tandem
 import torch
-from executorch.exir import EdgeProgramManager, to_edge_transform_and_lower
+from executorch.exir import EdgeCompileConfig, EdgeProgramManager, to_edge_transform_and_lower
 from executorch.exir.backend.utils import get_delegates, get_non_lowered_nodes
 from executorch_tandem import TandemPartitioner
 from executorch_tandem.schema.blob import read_program
@@ -48,36 +48,56 @@ class Exported:
         return self.manager.to_executorch().buffer
 
 
-def export(module: nn.Module, inputs: Sequence[Tensor], dynamic_shapes: object = None) -> Exported:
+def export(
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    dynamic_shapes: object = None,
+    config: EdgeCompileConfig | None = None,
+) -> Exported:
     """Exports for Tandem, strictly: what stays on the host is an error for the caller to look for."""
     program = torch.export.export(module.eval(), tuple(inputs), dynamic_shapes=dynamic_shapes)
-    manager = to_edge_transform_and_lower(program, partitioner=[TandemPartitioner()])
+    manager = to_edge_transform_and_lower(program, partitioner=[TandemPartitioner()], compile_config=config)
     graph_module = manager.exported_program().graph_module
     lowered = [getattr(graph_module, node.name) for node in get_delegates(graph_module.graph)]
     host_ops = [str(node.target) for node in get_non_lowered_nodes(graph_module.graph)]
     return Exported(manager, len(lowered), host_ops, [read_program(m.processed_bytes) for m in lowered])
 
 
-def run(pte: bytes, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Outputs of the file's forward method in ExecuTorch's Python runtime."""
+def load(pte: bytes):
+    """The file's forward method in ExecuTorch's Python runtime, which reads the bytes for as long as it lives."""
     from executorch.runtime import Runtime
 
     assert executorch_tandem.can_run(), "the runtime library is not built: cargo xtask build"
-    return Runtime.get().load_program(pte).load_method("forward").execute(list(inputs))
+    method = Runtime.get().load_program(pte).load_method("forward")
+    method.pte = pte
+    return method
+
+
+def run(pte: bytes, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Outputs of the file's forward method."""
+    return load(pte).execute(list(inputs))
 
 
 def error(got: Tensor, want: Tensor) -> float:
-    """Largest difference relative to the largest expected magnitude."""
+    """Largest difference relative to the largest expected magnitude; 1 if integers or truth values differ at all."""
     assert got.shape == want.shape and got.dtype == want.dtype, (got.shape, want.shape, got.dtype, want.dtype)
+    if not want.is_floating_point():
+        return float(not torch.equal(got, want))
+    got, want = got.double(), want.double()
     assert torch.isfinite(want).all(), "the reference itself is not finite"
     assert torch.isfinite(got).all(), "not finite"
     return ((got - want).abs().max() / want.abs().max().clamp_min(1e-30)).item()
 
 
-def check(module: nn.Module | Callable, inputs: Sequence[Tensor], tolerance: float = F32) -> Exported:
+def check(
+    module: nn.Module | Callable,
+    inputs: Sequence[Tensor],
+    tolerance: float = F32,
+    config: EdgeCompileConfig | None = None,
+) -> Exported:
     """One delegate, nothing on the host, and eager's answer within `tolerance` of its largest magnitude."""
     module = module if isinstance(module, nn.Module) else Fn(module)
-    exported = export(module, inputs)
+    exported = export(module, inputs, config=config)
     assert exported.delegates == 1 and not exported.host_ops, exported.host_ops
     with torch.no_grad():
         want = module(*inputs)

@@ -102,7 +102,8 @@ TensorMeta describe(const Tensor& tensor) {
 
 }  // namespace
 
-Host::Host(const std::string& path, const std::string& method, bool trace) : method_(method) {
+Host::Host(const std::string& path, const std::string& method, bool trace, const std::string& layout)
+    : method_(method) {
   std::unique_ptr<Collector> collector;
   if (trace) {
     collector = std::make_unique<Collector>();
@@ -110,7 +111,13 @@ Host::Host(const std::string& path, const std::string& method, bool trace) : met
   }
   module_ = std::make_unique<Module>(path, Module::LoadMode::Mmap, std::move(collector));
   const Watch program;
-  check(module_->load(), "loading " + path);
+  executorch::runtime::BackendOptions<1> options;
+  executorch::runtime::LoadBackendOptionsMap map;
+  if (!layout.empty()) {
+    check(options.set_option("layout", layout.c_str()), "setting the layout option");
+    check(map.set_options("TandemBackend", options.view()), "setting options");
+  }
+  check(module_->load(map), "loading " + path);
   program_ns_ = program.ns();
   if (method_.empty()) {
     const auto names = check(module_->method_names(), "reading the methods of " + path);
@@ -143,11 +150,14 @@ rust::Vec<TensorMeta> Host::inputs() const {
   return all;
 }
 
-void Host::set_input(size_t index, rust::Slice<const uint8_t> bytes) {
-  if (index >= data_.size() || bytes.size() != data_[index].size()) {
+// Where sizes are symbolic, an input is made as large as it can be, and may be smaller.
+void Host::set_input(size_t index, rust::Slice<const uint8_t> bytes, rust::Slice<const size_t> sizes) {
+  if (index >= data_.size() || bytes.size() > data_[index].size()) {
     throw std::runtime_error(
         "input " + std::to_string(index) + ": " + std::to_string(bytes.size()) + " bytes do not fit");
   }
+  const std::vector<executorch::aten::SizesType> wanted(sizes.begin(), sizes.end());
+  check(executorch::extension::resize_tensor_ptr(tensors_[index], wanted), "resizing input " + std::to_string(index));
   std::copy(bytes.begin(), bytes.end(), data_[index].begin());
 }
 
@@ -197,9 +207,9 @@ rust::Vec<Event> Host::take_events() {
   return all;
 }
 
-std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace) {
+std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace, rust::Str layout) {
   check(static_cast<Error>(tandem_register()), "registering TandemBackend");
-  return std::make_unique<Host>(std::string(path), std::string(method), trace);
+  return std::make_unique<Host>(std::string(path), std::string(method), trace, std::string(layout));
 }
 
 rust::Vec<Delegate> delegates() {
@@ -230,6 +240,22 @@ rust::Vec<Step> steps(size_t method) {
     all.push_back(Step{
         text(step.name), text(step.op), text(step.category), text(step.shape), text(step.kernel), text(step.engine),
         text(step.layout_in), text(step.layout_out), text(step.reason), step.flops, step.bytes, step.predicted_ns});
+  }
+  return all;
+}
+
+rust::Vec<Value> values(size_t method) {
+  rust::Vec<Value> all;
+  tandem_value value{};
+  const auto* const handle = reinterpret_cast<const tandem_method*>(method);
+  tandem_report report{};
+  if (tandem_get_report(handle, &report) != TANDEM_OK) {
+    return all;
+  }
+  for (size_t i = 0; i < report.num_values && tandem_get_value(handle, i, &value) == TANDEM_OK; ++i) {
+    const auto text = [](const char* bytes) { return rust::String::lossy(bytes); };
+    all.push_back(Value{
+        text(value.name), text(value.shape), text(value.layout), text(value.copy), text(value.decided), value.bytes});
   }
   return all;
 }

@@ -19,15 +19,16 @@ struct Event;
 struct LoadTimes;
 struct Step;
 struct TensorMeta;
+struct Value;
 
 class Host {
  public:
-  Host(const std::string& path, const std::string& method, bool trace);
+  Host(const std::string& path, const std::string& method, bool trace, const std::string& layout);
   ~Host();
 
   LoadTimes load_times() const;
   rust::Vec<TensorMeta> inputs() const;
-  void set_input(size_t index, rust::Slice<const uint8_t> bytes);
+  void set_input(size_t index, rust::Slice<const uint8_t> bytes, rust::Slice<const size_t> sizes);
   void execute();
   rust::Vec<TensorMeta> outputs() const;
   rust::Vec<uint8_t> output(size_t index) const;
@@ -46,9 +47,10 @@ class Host {
   std::vector<executorch::runtime::EValue> results_;
 };
 
-std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace);
+std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace, rust::Str layout);
 rust::Vec<Delegate> delegates();
 rust::Vec<Step> steps(size_t method);
+rust::Vec<Value> values(size_t method);
 void set_threads(uint32_t threads);
 uint64_t cpu_time_ns();
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::machine::Machine;
-use crate::model::{self, Model, Spent};
+use crate::model::{self, Layout, Model, Spent};
 use crate::profile::table;
 use crate::stats::{Progress, median, ms};
 use crate::tensor::Tensor;
@@ -22,6 +22,9 @@ pub struct Options {
     /// Threads of an execution.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// How Tandem decides where values lie; with several, every file is loaded once with each.
+    #[arg(long, value_delimiter = ',')]
+    layout: Vec<Layout>,
     /// Executions of each file, taken in turn.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -80,8 +83,10 @@ pub fn run(options: &Options) -> Result<(), Error> {
 fn load(options: &Options) -> Result<Vec<Model>, Error> {
     let mut models = Vec::new();
     let mut inputs: Option<Vec<Tensor>> = None;
-    for file in &options.files {
-        let mut model = Model::load(file, false)?;
+    let given = options.layout.iter().copied().map(Some).collect::<Vec<_>>();
+    let layouts = if given.is_empty() { &[None][..] } else { &given };
+    for (file, &layout) in options.files.iter().flat_map(|file| layouts.iter().map(move |l| (file, l))) {
+        let mut model = Model::load(file, false, layout)?;
         if inputs.is_none() {
             inputs = Some(model.seeded_inputs(options.seed)?);
         }

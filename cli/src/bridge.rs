@@ -73,6 +73,18 @@ pub mod ffi {
         predicted_ns: f64,
     }
 
+    /// A value of a delegate of Tandem.
+    #[derive(Clone, Debug, Default)]
+    struct Value {
+        name: String,
+        shape: String,
+        layout: String,
+        /// Of a copy, or "".
+        copy: String,
+        decided: String,
+        bytes: u64,
+    }
+
     /// Time a program took to load.
     #[derive(Clone, Copy, Debug, Default)]
     struct LoadTimes {
@@ -88,14 +100,15 @@ pub mod ffi {
         /// A loaded method of a mapped .pte file.
         type Host;
 
-        /// Loads a method, "" meaning "forward" or the only one; `trace` keeps the events of its executions.
-        fn load(path: &str, method: &str, trace: bool) -> Result<UniquePtr<Host>>;
+        /// Loads a method, "" meaning "forward" or the only one; `trace` keeps the events of its executions; `layout` is
+        /// Tandem's option, "" for its default.
+        fn load(path: &str, method: &str, trace: bool, layout: &str) -> Result<UniquePtr<Host>>;
         /// What loading took.
         fn load_times(self: &Host) -> LoadTimes;
         /// The method's inputs.
         fn inputs(self: &Host) -> Vec<TensorMeta>;
         /// Sets an input to dense elements in its dim order.
-        fn set_input(self: Pin<&mut Host>, index: usize, bytes: &[u8]) -> Result<()>;
+        fn set_input(self: Pin<&mut Host>, index: usize, bytes: &[u8], sizes: &[usize]) -> Result<()>;
         /// Runs the method once.
         fn execute(self: Pin<&mut Host>) -> Result<()>;
         /// Outputs of the last execution.
@@ -111,6 +124,8 @@ pub mod ffi {
         fn delegates() -> Vec<Delegate>;
         /// Steps of one of them.
         fn steps(method: usize) -> Vec<Step>;
+        /// Values of one of them.
+        fn values(method: usize) -> Vec<Value>;
 
         /// Sets the size of ExecuTorch's thread pool.
         fn set_threads(threads: u32) -> Result<()>;

@@ -1,7 +1,9 @@
 //! `tandem info`
 
 use tandem_base::{Isa, sme};
+use tandem_engine::device;
 
+use crate::Error;
 use crate::machine::Machine;
 use crate::profile::table;
 
@@ -23,13 +25,16 @@ macro_rules! families {
 }
 
 /// Prints CPU features, SME units, peak and every kernel row.
-pub fn run() {
+pub fn run() -> Result<(), Error> {
     let machine = Machine::measure();
     println!("tandem {}", env!("CARGO_PKG_VERSION"));
     println!("cpu: {} ({} cores)", machine.cpu, machine.cores);
     println!("instruction sets: {}", machine.isa);
     println!("SME units: {}", sme_units());
     println!("multiply-add peak of one thread: {:.1} GFLOP/s", machine.peak_gflops);
+    let found = device::find(std::env::var("TANDEM_DEVICE").ok().as_deref().filter(|name| !name.is_empty()));
+    let found = found.map_err(|error| Error::Input(error.to_string()))?;
+    println!("device profile: {} ({})", found.device.name, found.because);
     let isa = Isa::detect();
     let rows = families!(
         attention,
@@ -51,6 +56,7 @@ pub fn run() {
         out.add_row([row.family, row.kernel, &row.needs.to_string(), enabled]);
     }
     println!("{out}");
+    Ok(())
 }
 
 /// What the machine has to run SME on, and where that is known from.

@@ -1,7 +1,7 @@
 //! What this machine is and can do.
 
 use serde::Serialize;
-use tandem_base::Isa;
+use tandem_base::{Isa, cpu};
 
 /// CPU and its measured peak.
 #[derive(Clone, Debug, Serialize)]
@@ -21,16 +21,10 @@ impl Machine {
     pub fn measure() -> Self {
         let isa = Isa::detect();
         Self {
-            cpu: cpu_name(),
+            cpu: cpu::name(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             isa: isa.to_string(),
             peak_gflops: tandem_kernels::peak::fma_gflops(isa),
         }
     }
-}
-
-fn cpu_name() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.to_owned())
 }

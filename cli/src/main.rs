@@ -2,6 +2,8 @@
 
 mod bench;
 mod bridge;
+mod characterize;
+mod explain;
 mod info;
 mod machine;
 mod model;
@@ -30,6 +32,10 @@ enum Command {
     Profile(profile::Options),
     /// Compares files, interleaved in one process.
     Bench(bench::Options),
+    /// How values lie, who decided it, and every copy left.
+    Explain(explain::Options),
+    /// Measures this machine once, for all later plans.
+    Characterize(characterize::Options),
     /// This machine: instruction sets, peak, kernels.
     Info,
 }
@@ -72,10 +78,9 @@ fn main() {
         Command::Run(options) => run::run(&options),
         Command::Profile(options) => profile::run(&options),
         Command::Bench(options) => bench::run(&options),
-        Command::Info => {
-            info::run();
-            Ok(())
-        }
+        Command::Explain(options) => explain::run(&options),
+        Command::Characterize(options) => characterize::run(&options),
+        Command::Info => info::run(),
     };
     if let Err(error) = result {
         eprintln!("error: {error}");

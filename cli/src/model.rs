@@ -13,6 +13,27 @@ pub struct Model {
     path: PathBuf,
 }
 
+/// How Tandem decides where values lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// A rule, and copies where an op on its own gains by one.
+    Greedy,
+    /// Least time of the whole program.
+    State,
+}
+
+impl Layout {
+    /// The load option's value; "" leaves it to the environment.
+    fn option(layout: Option<Self>) -> &'static str {
+        match layout {
+            None => "",
+            Some(Self::Greedy) => "greedy",
+            Some(Self::State) => "state",
+        }
+    }
+}
+
 /// What an execution took.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
@@ -24,12 +45,12 @@ pub struct Spent {
 
 impl Model {
     /// Maps and loads a file's "forward" method; `trace` keeps events.
-    pub fn load(path: &Path, trace: bool) -> Result<Self, Error> {
+    pub fn load(path: &Path, trace: bool, layout: Option<Layout>) -> Result<Self, Error> {
         let name = path.to_str().ok_or_else(|| Error::Input(format!("{} is not UTF-8", path.display())))?;
         if !path.exists() {
             return Err(Error::Input(format!("there is no file {name}")));
         }
-        Ok(Self { host: ffi::load(name, "", trace)?, path: path.to_owned() })
+        Ok(Self { host: ffi::load(name, "", trace, Layout::option(layout))?, path: path.to_owned() })
     }
 
     /// Its file.
@@ -56,7 +77,8 @@ impl Model {
         seeded.collect()
     }
 
-    /// Sets all inputs.
+    /// Sets all inputs. Where sizes are symbolic, they may differ from what [`Model::inputs`] says: the largest they can be,
+    /// or those last set.
     pub fn set_inputs(&mut self, tensors: &[Tensor]) -> Result<(), Error> {
         let metas = self.inputs();
         let file = self.path.display().to_string();
@@ -65,7 +87,7 @@ impl Model {
         }
         for (index, (meta, tensor)) in metas.iter().zip(tensors).enumerate() {
             let element = Element::of(meta.scalar_type)?;
-            if element != tensor.element || meta.sizes != tensor.sizes {
+            if element != tensor.element || meta.sizes.len() != tensor.sizes.len() {
                 let message = format!(
                     "{file}: input {index} is {} {:?}, not {}",
                     element.name(),
@@ -74,7 +96,8 @@ impl Model {
                 );
                 return Err(Error::Input(message));
             }
-            self.host.pin_mut().set_input(index, &tensor.to_dim_order(&meta.dim_order)?)?;
+            let bytes = tensor.to_dim_order(&meta.dim_order)?;
+            self.host.pin_mut().set_input(index, &bytes, &tensor.sizes)?;
         }
         Ok(())
     }

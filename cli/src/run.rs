@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::Error;
 use crate::bridge::ffi::TensorMeta;
-use crate::model::{self, Model};
+use crate::model::{self, Layout, Model};
 use crate::stats::{Progress, median, ms};
 use crate::tensor::{Element, Tensor};
 
@@ -14,12 +14,16 @@ use crate::tensor::{Element, Tensor};
 pub struct Options {
     /// The .pte file.
     file: PathBuf,
-    /// An input each: a .npy file, a file of raw elements in logical order, or a seed. Default: seeds 1, 2, ...
+    /// An input each: a .npy file, a file of raw elements in logical order, a seed, or a seed with the sizes of an input of
+    /// symbolic sizes, as 7:2x3x64x64. Default: seeds 1, 2, ..., as large as inputs can be.
     #[arg(long)]
     input: Vec<String>,
     /// Threads of an execution.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// How Tandem decides where values lie.
+    #[arg(long)]
+    layout: Option<Layout>,
     /// Executions.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -31,7 +35,7 @@ pub struct Options {
 /// Runs the command.
 pub fn run(options: &Options) -> Result<(), Error> {
     model::set_threads(options.threads)?;
-    let mut model = Model::load(&options.file, false)?;
+    let mut model = Model::load(&options.file, false, options.layout)?;
     let metas = model.inputs();
     if options.input.len() > metas.len() {
         let message = format!("{} inputs given, the method takes {}", options.input.len(), metas.len());
@@ -75,8 +79,14 @@ fn input(given: Option<&String>, index: usize, meta: &TensorMeta) -> Result<Tens
     let element = Element::of(meta.scalar_type)?;
     let default = (index as u64 + 1).to_string();
     let given = given.unwrap_or(&default);
-    match given.parse::<u64>() {
-        Ok(seed) => Ok(Tensor::seeded(element, &meta.sizes, seed)),
-        Err(_) => Tensor::read(given.as_ref(), element, &meta.sizes),
+    let (seed, sizes) = match given.split_once(':') {
+        Some((seed, sizes)) => {
+            (seed, sizes.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>().ok())
+        }
+        None => (given.as_str(), Some(meta.sizes.clone())),
+    };
+    match (seed.parse(), sizes) {
+        (Ok(seed), Some(sizes)) => Ok(Tensor::seeded(element, &sizes, seed)),
+        _ => Tensor::read(given.as_ref(), element, &meta.sizes),
     }
 }

@@ -142,14 +142,14 @@ impl Tensor {
         permute(&self.bytes, self.element.bytes(), &self.sizes, dim_order, Direction::FromLogical)
     }
 
-    /// Reads an input: `.npy` of the same type and shape, or raw elements in logical order.
+    /// Reads an input: `.npy` of the same type and rank, or raw elements of these sizes in logical order.
     pub fn read(path: &Path, element: Element, sizes: &[usize]) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(Error::file(path))?;
-        let bytes = if path.extension().is_some_and(|e| e == "npy") {
+        let (bytes, sizes) = if path.extension().is_some_and(|e| e == "npy") {
             npy_elements(&bytes, element, sizes)
                 .map_err(|why| Error::Input(format!("{}: {why}", path.display())))?
         } else {
-            bytes
+            (bytes, sizes.to_vec())
         };
         let need = sizes.iter().product::<usize>() * element.bytes();
         if bytes.len() != need {
@@ -161,7 +161,7 @@ impl Tensor {
             );
             return Err(Error::Input(message));
         }
-        Ok(Self { element, sizes: sizes.to_vec(), bytes })
+        Ok(Self { element, sizes, bytes })
     }
 
     /// Writes `<stem>.npy`, or `<stem>.bin` for a type NumPy has not.
@@ -239,20 +239,20 @@ fn npy<T: npyz::AutoSerialize + bytemuck::Pod>(
     writer.finish()
 }
 
-/// Raw elements of a `.npy` file, which must have the type and shape asked for.
-fn npy_elements(file: &[u8], element: Element, sizes: &[usize]) -> Result<Vec<u8>, String> {
+/// Raw elements and shape of a `.npy` file, which must have the type and rank asked for.
+fn npy_elements(file: &[u8], element: Element, sizes: &[usize]) -> Result<(Vec<u8>, Vec<usize>), String> {
     let mut rest = file;
     let header = npyz::NpyHeader::from_reader(&mut rest).map_err(|e| e.to_string())?;
     let dtype = header.dtype().descr();
     let dtype = dtype.trim_matches('\'');
     let shape: Vec<usize> = header.shape().iter().map(|&s| s as usize).collect();
-    if Some(dtype) != element.numpy() || shape != sizes {
+    if Some(dtype) != element.numpy() || shape.len() != sizes.len() {
         return Err(format!("{dtype} {shape:?}, the input is {} {sizes:?}", element.name()));
     }
     if header.order() != npyz::Order::C {
         return Err("Fortran order is not supported".to_owned());
     }
-    Ok(rest.to_vec())
+    Ok((rest.to_vec(), shape))
 }
 
 #[derive(Clone, Copy)]
@@ -365,8 +365,8 @@ mod tests {
             assert_eq!(Tensor::read(&path, element, &[2, 3]).unwrap(), tensor);
         }
         let path = Tensor::seeded(Element::F32, &[2, 3], 1).write(&folder.path().join("y")).unwrap();
-        let wrong = Tensor::read(&path, Element::F32, &[3, 2]).unwrap_err().to_string();
-        assert!(wrong.contains("[2, 3]") && wrong.contains("[3, 2]"), "{wrong}");
+        let wrong = Tensor::read(&path, Element::F32, &[6]).unwrap_err().to_string();
+        assert!(wrong.contains("[2, 3]") && wrong.contains("[6]"), "{wrong}");
         assert!(Tensor::read(&path, Element::F64, &[2, 3]).is_err());
     }
 

@@ -1,7 +1,7 @@
 // Runs .pte files with Tandem from C++.
 //
 //   cpp_app model.pte [--repeat 3] [--threads 2] [--method forward] [--seed 1] [--input file.bin]...
-//           [--expect file.bin [--tolerance 1e-4]] [--rss] [--option algorithm=direct]...
+//           [--output file.bin] [--expect file.bin]... [--tolerance 1e-4] [--rss] [--option algorithm=direct]...
 //   cpp_app a.pte b.pte            two programs in one process, in turn
 //   cpp_app a.pte [b.pte] --parallel [--methods m1,m2]   each on a thread of its own
 //   cpp_app a.pte --reload 50      loads, runs and unloads again and again
@@ -21,6 +21,7 @@
 #include <thread>
 #include <vector>
 
+#include "compare.h"
 #include "model.h"
 #include "tandem_executorch.h"
 
@@ -34,7 +35,8 @@ struct Options {
   std::vector<std::string> inputs;
   std::vector<std::string> methods;
   std::vector<std::string> backend;
-  std::string expect;
+  std::string output;
+  std::vector<std::string> expect;
   double tolerance = 1e-4;
   uint64_t seed = 1;
   size_t repeat = 1;
@@ -78,8 +80,10 @@ Options parse(int argc, char** argv) {
       options.inputs.push_back(value());
     } else if (arg == "--option") {
       options.backend.push_back(value());
+    } else if (arg == "--output") {
+      options.output = value();
     } else if (arg == "--expect") {
-      options.expect = value();
+      options.expect.push_back(value());
     } else if (arg == "--tolerance") {
       options.tolerance = std::stod(value());
     } else if (arg == "--method" || arg == "--methods") {
@@ -140,30 +144,28 @@ void print_outputs(Model& model, const std::vector<std::vector<uint8_t>>& output
   }
 }
 
-// Greatest difference to a file of floats, relative to the range of the expected values.
-void compare(const std::vector<uint8_t>& output, const std::string& path, double tolerance) {
+// Compares an output with a file of its elements.
+void expect(Model& model, size_t index, const std::vector<uint8_t>& output, const Options& options) {
+  const std::string& path = options.expect[index];
   const std::vector<uint8_t> expected = app::read_file(path);
   if (expected.size() != output.size()) {
     throw Failure(path + ": " + std::to_string(expected.size()) + " bytes, the output has " +
                   std::to_string(output.size()));
   }
-  float low = INFINITY;
-  float high = -INFINITY;
-  double worst = 0;
-  for (size_t at = 0; at + 4 <= output.size(); at += 4) {
-    float want = 0;
-    float have = 0;
-    std::memcpy(&want, &expected[at], 4);
-    std::memcpy(&have, &output[at], 4);
-    low = std::min(low, want);
-    high = std::max(high, want);
-    const double difference = std::fabs(static_cast<double>(want) - have);
-    worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
+  const app::Difference difference = app::compare(model.output_type(index), output, expected);
+  std::printf("max_abs_err %.3e max_rel_err %.3e\n", difference.worst, difference.relative);
+  if (difference.relative > options.tolerance) {
+    throw Failure(path + ": the output differs by more than " + std::to_string(options.tolerance) + " of the range");
   }
-  const double range = high > low ? static_cast<double>(high) - low : 1;
-  std::printf("max_abs_err %.3e max_rel_err %.3e\n", worst, worst / range);
-  if (worst / range > tolerance) {
-    throw Failure(path + ": the output differs by more than " + std::to_string(tolerance) + " of the range");
+}
+
+// Writes the first output and compares as many as expected ones are given.
+void deliver(Model& model, const std::vector<std::vector<uint8_t>>& outputs, const Options& options) {
+  if (!options.output.empty()) {
+    app::write_file(options.output, outputs.at(0));
+  }
+  for (size_t i = 0; i < options.expect.size(); ++i) {
+    expect(model, i, outputs.at(i), options);
   }
 }
 
@@ -218,9 +220,7 @@ void run_in_turn(const Options& options) {
   for (size_t i = 0; i < models.size(); ++i) {
     print_outputs(*models[i], first[i]);
   }
-  if (!options.expect.empty()) {
-    compare(first[0].at(0), options.expect, options.tolerance);
-  }
+  deliver(*models[0], first[0], options);
 }
 
 void run_in_parallel(const Options& options) {
@@ -296,6 +296,7 @@ void run_in_phases(const Options& options) {
   mark_phase(4);
   expect_same(model, first, model.outputs());
   print_outputs(model, first);
+  deliver(model, first, options);
 }
 
 }  // namespace

@@ -147,6 +147,15 @@ std::vector<std::vector<uint8_t>> Model::outputs() {
   return all;
 }
 
+ScalarType Model::output_type(size_t index) {
+  for (const EValue& value : results_) {
+    if (value.isTensor() && index-- == 0) {
+      return value.toTensor().scalar_type();
+    }
+  }
+  throw Failure(name_ + " has no such output");
+}
+
 std::string Model::describe_output(size_t index) {
   if (!results_.at(index).isTensor()) {
     return "no tensor";
@@ -173,6 +182,14 @@ std::vector<uint8_t> read_file(const std::string& path) {
     throw Failure("cannot read " + path);
   }
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+void write_file(const std::string& path, const std::vector<uint8_t>& bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (!file.flush()) {
+    throw Failure("cannot write " + path);
+  }
 }
 
 void set_threads(uint32_t threads) {

@@ -33,6 +33,8 @@ class Model {
 
   // Raw bytes of the last run's outputs.
   std::vector<std::vector<uint8_t>> outputs();
+  // Element type of an output of the last run, counted among its tensors as `outputs` does.
+  executorch::aten::ScalarType output_type(size_t index);
   // Name and method, for messages.
   const std::string& name() const { return name_; }
   // "f32 [1, 3, 8, 8]" of the last run's output.
@@ -53,6 +55,8 @@ uint64_t checksum(const std::vector<uint8_t>& bytes);
 
 // A whole file.
 std::vector<uint8_t> read_file(const std::string& path);
+
+void write_file(const std::string& path, const std::vector<uint8_t>& bytes);
 
 // Threads ExecuTorch's pool has from now on.
 void set_threads(uint32_t threads);

@@ -199,7 +199,7 @@ class SqueezeSam(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.encode(x)
         n, c, h, w = maps[-1].shape
-        prompt = torch.zeros(1, 1, EMBED_DIM)
+        prompt = torch.zeros(1, 1, EMBED_DIM, dtype=x.dtype)
         tokens = torch.cat([self.iou_token, self.mask_tokens, prompt], dim=1).expand(n, -1, -1)
         tokens, image = self.transformer(tokens, maps[-1].flatten(2).transpose(1, 2))
 

@@ -1,11 +1,13 @@
 #include "delegate.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <mutex>
 
 #include <executorch/extension/threadpool/threadpool_guard.h>
 #include <executorch/runtime/core/event_tracer_hooks_delegate.h>
+#include <executorch/runtime/core/exec_aten/util/tensor_util.h>
 #include <executorch/runtime/kernel/thread_parallel_interface.h>
 #include <executorch/runtime/platform/platform.h>
 
@@ -105,13 +107,12 @@ Delegate::Delegate(tandem_method* method, const char* method_name, size_t thread
   if (tandem_get_report(method, &report) == TANDEM_OK) {
     num_inputs_ = report.num_inputs;
     num_outputs_ = report.num_outputs;
-    steps_.resize(report.num_steps);
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      (void)tandem_get_step(method, i, &steps_[i]);
-    }
+    dynamic_ = report.num_symbols > 0;
   }
+  read_steps();
   tensors_.resize(num_inputs_ + num_outputs_);
   sizes_.resize(tensors_.size() * TANDEM_MAX_RANK);
+  integers_.resize(num_inputs_);
   init_ns_ = static_cast<uint64_t>(std::chrono::nanoseconds(Clock::now() - since).count());
   Living& all = living();
   const std::lock_guard<std::mutex> lock(all.mutex);
@@ -149,23 +150,86 @@ Error Delegate::convert(Span<EValue*> args) {
       args.size() == tensors_.size(), InvalidArgument,
       "TandemBackend: \"%s\" got %zu arguments, it has %zu inputs and %zu outputs", method_name_.c_str(), args.size(),
       num_inputs_, num_outputs_);
-  for (size_t i = 0; i < args.size(); ++i) {
-    ET_CHECK_OR_RETURN_ERROR(
-        args[i] != nullptr && args[i]->isTensor(), NotSupported, "TandemBackend: argument %zu of \"%s\" is no tensor",
-        i, method_name_.c_str());
-    const Tensor& tensor = args[i]->toTensor();
-    const size_t rank = static_cast<size_t>(tensor.dim());
-    ET_CHECK_OR_RETURN_ERROR(
-        rank <= TANDEM_MAX_RANK && tensor.dim_order().size() == rank, InvalidArgument,
-        "TandemBackend: argument %zu of \"%s\" has rank %zu, at most %d are possible", i, method_name_.c_str(), rank,
-        TANDEM_MAX_RANK);
-    size_t* const sizes = sizes_.data() + i * TANDEM_MAX_RANK;
-    std::copy(tensor.sizes().begin(), tensor.sizes().end(), sizes);
-    tensors_[i] = tandem_tensor{
-        to_dtype(tensor.scalar_type()), static_cast<uint32_t>(rank),    sizes,
-        tensor.dim_order().data(),      tensor.mutable_data_ptr(), tensor.nbytes()};
+  for (size_t i = 0; i < num_inputs_; ++i) {
+    const Error converted = convert(args[i], i);
+    if (converted != Error::Ok) {
+      return converted;
+    }
+  }
+  const Span<EValue*> outputs(args.data() + num_inputs_, num_outputs_);
+  const Error resized = dynamic_ ? resize_outputs(outputs) : Error::Ok;
+  if (resized != Error::Ok) {
+    return resized;
+  }
+  for (size_t i = 0; i < num_outputs_; ++i) {
+    const Error converted = convert(outputs[i], num_inputs_ + i);
+    if (converted != Error::Ok) {
+      return converted;
+    }
   }
   return Error::Ok;
+}
+
+Error Delegate::convert(EValue* arg, size_t index) {
+  if (arg != nullptr && arg->isInt() && index < num_inputs_) {
+    integers_[index] = arg->toInt();
+    tensors_[index] = tandem_tensor{TANDEM_I64, 0, nullptr, nullptr, &integers_[index], sizeof(int64_t)};
+    return Error::Ok;
+  }
+  ET_CHECK_OR_RETURN_ERROR(
+      arg != nullptr && arg->isTensor(), NotSupported, "TandemBackend: argument %zu of \"%s\" is no tensor", index,
+      method_name_.c_str());
+  const Tensor& tensor = arg->toTensor();
+  const size_t rank = static_cast<size_t>(tensor.dim());
+  ET_CHECK_OR_RETURN_ERROR(
+      rank <= TANDEM_MAX_RANK && tensor.dim_order().size() == rank, InvalidArgument,
+      "TandemBackend: argument %zu of \"%s\" has rank %zu, at most %d are possible", index, method_name_.c_str(), rank,
+      TANDEM_MAX_RANK);
+  size_t* const sizes = sizes_.data() + index * TANDEM_MAX_RANK;
+  std::copy(tensor.sizes().begin(), tensor.sizes().end(), sizes);
+  tensors_[index] = tandem_tensor{
+      to_dtype(tensor.scalar_type()), static_cast<uint32_t>(rank), sizes,
+      tensor.dim_order().data(),      tensor.mutable_data_ptr(),   tensor.nbytes()};
+  return Error::Ok;
+}
+
+// Outputs get the sizes that follow from those of the inputs.
+Error Delegate::resize_outputs(Span<EValue*> outputs) {
+  size_t* const sizes = sizes_.data() + num_inputs_ * TANDEM_MAX_RANK;
+  const tandem_status status = tandem_output_sizes(method_, tensors_.data(), num_inputs_, sizes, num_outputs_);
+  if (status != TANDEM_OK) {
+    ET_LOG(Error, "TandemBackend: %s: %s", method_name_.c_str(), tandem_last_error());
+    return to_error(status);
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    ET_CHECK_OR_RETURN_ERROR(
+        outputs[i] != nullptr && outputs[i]->isTensor(), NotSupported, "TandemBackend: output %zu of \"%s\" is no tensor",
+        i, method_name_.c_str());
+    Tensor& tensor = outputs[i]->toTensor();
+    const size_t rank = static_cast<size_t>(tensor.dim());
+    std::array<executorch::aten::SizesType, TANDEM_MAX_RANK> wanted{};
+    for (size_t d = 0; d < std::min<size_t>(rank, TANDEM_MAX_RANK); ++d) {
+      wanted[d] = static_cast<executorch::aten::SizesType>(sizes[i * TANDEM_MAX_RANK + d]);
+    }
+    const Error resized =
+        executorch::runtime::resize_tensor(tensor, {wanted.data(), std::min<size_t>(rank, TANDEM_MAX_RANK)});
+    ET_CHECK_OR_RETURN_ERROR(
+        resized == Error::Ok, InvalidArgument, "TandemBackend: output %zu of \"%s\" cannot take the sizes it is to have",
+        i, method_name_.c_str());
+  }
+  return Error::Ok;
+}
+
+// The names of the present plan's steps.
+void Delegate::read_steps() {
+  tandem_report report{};
+  steps_.clear();
+  if (tandem_get_report(method_, &report) == TANDEM_OK) {
+    steps_.resize(report.num_steps);
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      (void)tandem_get_step(method_, i, &steps_[i]);
+    }
+  }
 }
 
 Error Delegate::run(EventTracer* tracer, size_t threads) {
@@ -188,6 +252,9 @@ Error Delegate::run(EventTracer* tracer, size_t threads) {
   }
   executions_.fetch_add(1, std::memory_order_relaxed);
   if (tracer != nullptr) {
+    if (dynamic_) {
+      read_steps();
+    }
     log_events(tracer);
   }
   return Error::Ok;

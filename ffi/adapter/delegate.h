@@ -43,6 +43,9 @@ class Delegate {
 
   static void on_step(void* self, size_t step, uint64_t start_ns, uint64_t end_ns);
   executorch::runtime::Error convert(executorch::runtime::Span<executorch::runtime::EValue*> args);
+  executorch::runtime::Error convert(executorch::runtime::EValue* arg, size_t index);
+  executorch::runtime::Error resize_outputs(executorch::runtime::Span<executorch::runtime::EValue*> outputs);
+  void read_steps();
   executorch::runtime::Error run(executorch::runtime::EventTracer* tracer, size_t threads);
   void log_events(executorch::runtime::EventTracer* tracer) const;
 
@@ -52,9 +55,11 @@ class Delegate {
   uint64_t init_ns_ = 0;
   size_t num_inputs_ = 0;
   size_t num_outputs_ = 0;
+  bool dynamic_ = false;
   std::vector<tandem_step> steps_;
   std::vector<tandem_tensor> tensors_;
   std::vector<size_t> sizes_;
+  std::vector<int64_t> integers_;
   std::vector<Event> events_;
   uint64_t first_end_ticks_ = 0;
   std::atomic<uint64_t> executions_{0};

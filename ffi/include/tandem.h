@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Version of this header. */
-#define TANDEM_ABI_VERSION 1u
+#define TANDEM_ABI_VERSION 3u
 
 /* What a call answers. */
 typedef int32_t tandem_status;
@@ -83,7 +83,10 @@ typedef struct tandem_constants {
 /* An option of `tandem_load`:
  *   "isa"        instruction sets kernels may use: "scalar", "avx2", "avx2,avx512", ... (default: all the CPU has)
  *   "algorithm"  "fast" (default: Winograd and the like where they win) or "direct"
- * The environment variables TANDEM_ISA and TANDEM_ALGORITHM are their defaults.
+ *   "layout"     how values lie: "state" (default: least time of the whole program) or "greedy" (a rule)
+ *   "device"     profile to plan with: a shipped one's name, e.g. "apple-m4", or a file (default: this machine's, as
+ *                `tandem characterize` measured it, or as its chip or class has it)
+ * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT and TANDEM_DEVICE are their defaults.
  * An unknown key or value is TANDEM_INVALID_ARGUMENT. */
 typedef struct tandem_option {
   const char *key;
@@ -126,12 +129,25 @@ typedef struct tandem_call {
   void *step_ctx;
 } tandem_call;
 
-/* Runs the program once. Inputs and outputs must fit the specifications exactly and not overlap each other. */
+/* Sizes may be symbolic: some numbers (batch, height, length) may differ from call to call, within bounds that the program
+ * has. Plans for the sizes of these inputs, unless such a plan is kept, and writes the sizes of output i to
+ * `sizes[i * TANDEM_MAX_RANK]` and on. Of the inputs' elements only those of integers are read, which a program of
+ * symbolic sizes may have as tensors of rank 0 and TANDEM_I64. A host that knows the outputs' sizes need not call it. */
+TANDEM_API tandem_status tandem_output_sizes(tandem_method *method, const tandem_tensor *inputs, size_t num_inputs,
+                                             size_t *sizes, size_t num_outputs);
+
+/* Runs the program once. Inputs and outputs must fit the specifications and not overlap each other; where sizes are
+ * symbolic, the inputs' decide which plan runs and what the outputs' must be. A plan for sizes that were not seen lately
+ * is made first. */
 TANDEM_API tandem_status tandem_execute(tandem_method *method, const tandem_call *call);
 
 /* ---- asking --------------------------------------------------------------------------------------------------- */
 
-/* What the program expects of an input or output. Pointers live as long as the method. */
+/* What the functions below tell is of the plan last made or run; at first, where sizes are symbolic, of the largest sizes
+ * that can be. Pointers live as long as the method or, where sizes are symbolic, until it is asked something after it took
+ * other ones; asking while it executes gives TANDEM_BUSY then. */
+
+/* What the program expects of an input or output. */
 typedef struct tandem_tensor_spec {
   const char *name;
   tandem_dtype dtype;
@@ -140,7 +156,7 @@ typedef struct tandem_tensor_spec {
   const uint8_t *dim_order;
 } tandem_tensor_spec;
 
-/* Plan and memory of a method. Pointers live as long as the method. */
+/* Plan and memory of a method. */
 typedef struct tandem_report {
   const char *isa; /* instruction sets it was planned for */
   size_t num_inputs;
@@ -152,9 +168,17 @@ typedef struct tandem_report {
   uint64_t weight_bytes;  /* constants in use, where the host has them */
   uint64_t verify_ns;     /* time tandem_load took to verify the program */
   uint64_t plan_ns;       /* and to plan it */
+  size_t num_values;      /* of the program */
+  size_t num_symbols;     /* of the program: 0 where no size is symbolic */
 } tandem_report;
 
-/* One step of the plan. Pointers live as long as the method. */
+/* A number that sizes depend on. */
+typedef struct tandem_symbol {
+  const char *name; /* in the exported graph */
+  int64_t value;    /* the plan is for */
+} tandem_symbol;
+
+/* One step of the plan. */
 typedef struct tandem_step {
   const char *name;       /* stable and readable, e.g. "enc0.c1.conv" */
   const char *op;         /* e.g. "Conv" */
@@ -172,8 +196,20 @@ typedef struct tandem_step {
   size_t num_debug_handles;
 } tandem_step;
 
+/* How a value of the program lies. Layouts are axis letters outermost first, `*` where strides leave gaps. */
+typedef struct tandem_value {
+  const char *name;
+  const char *shape;   /* readable */
+  const char *layout;  /* the one it is written in */
+  const char *copy;    /* the one some steps or the host read instead, or "" */
+  const char *decided; /* who decided, and what the other layout would cost */
+  uint64_t bytes;      /* of its elements */
+} tandem_value;
+
 TANDEM_API tandem_status tandem_get_report(const tandem_method *method, tandem_report *report);
 TANDEM_API tandem_status tandem_get_step(const tandem_method *method, size_t index, tandem_step *step);
+TANDEM_API tandem_status tandem_get_value(const tandem_method *method, size_t index, tandem_value *value);
+TANDEM_API tandem_status tandem_get_symbol(const tandem_method *method, size_t index, tandem_symbol *symbol);
 TANDEM_API tandem_status tandem_get_input(const tandem_method *method, size_t index, tandem_tensor_spec *spec);
 TANDEM_API tandem_status tandem_get_output(const tandem_method *method, size_t index, tandem_tensor_spec *spec);
 

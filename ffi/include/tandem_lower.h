@@ -23,9 +23,9 @@ extern "C" {
 #endif
 
 /* Version of this header; `tandem_lower_abi_version()` gives the library's. */
-#define TANDEM_LOWER_ABI_VERSION 1u
+#define TANDEM_LOWER_ABI_VERSION 2u
 
-/* What `tandem_lower` and `tandem_lowered_entry` answer. */
+/* What `tandem_lower`, `tandem_lower_check` and `tandem_lowered_entry` answer. */
 enum {
   TANDEM_LOWER_OK = 0,
   TANDEM_LOWER_INVALID_ARGUMENT = 1,  /* a null pointer, an unknown option, an index out of range */
@@ -54,6 +54,13 @@ TANDEM_LOWER_API uint32_t tandem_lower_abi_version(void);
  */
 TANDEM_LOWER_API int32_t tandem_lower(const void* subgraph, uint64_t length, const tandem_constant* constants,
                                       uint64_t count, const char* options, tandem_lowered** out);
+
+/*
+ * Whether `tandem_lower` takes every node of a subgraph, which is read and not lowered: TANDEM_LOWER_OK, or
+ * TANDEM_LOWER_INVALID_SUBGRAPH and in the message why not. Arguments as above.
+ */
+TANDEM_LOWER_API int32_t tandem_lower_check(const void* subgraph, uint64_t length, const tandem_constant* constants,
+                                            uint64_t count);
 
 /* The Program blob (schemas/program.fbs with its header). Null for a null result. */
 TANDEM_LOWER_API const void* tandem_lowered_program(const tandem_lowered* lowered, uint64_t* length);

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 /// Version of the header these structures are.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 3;
 
 /// `tandem_constants`
 #[derive(Clone, Copy)]
@@ -115,6 +115,38 @@ pub struct Report {
     pub verify_ns: u64,
     /// of loading
     pub plan_ns: u64,
+    /// of the program
+    pub num_values: usize,
+    /// of the program
+    pub num_symbols: usize,
+}
+
+/// `tandem_symbol`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Symbol {
+    /// name in the exported graph
+    pub name: *const c_char,
+    /// planned for
+    pub value: i64,
+}
+
+/// `tandem_value`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Value {
+    /// name in the exported graph
+    pub name: *const c_char,
+    /// readable
+    pub shape: *const c_char,
+    /// readable
+    pub layout: *const c_char,
+    /// readable, "" for none
+    pub copy: *const c_char,
+    /// who decided
+    pub decided: *const c_char,
+    /// of its elements
+    pub bytes: u64,
 }
 
 /// `tandem_step`
@@ -131,7 +163,7 @@ pub struct Step {
     pub shape: *const c_char,
     /// row of its family
     pub kernel: *const c_char,
-    /// "cpu"
+    /// "cpu" or "sme"
     pub engine: *const c_char,
     /// readable
     pub layout_in: *const c_char,

@@ -2,13 +2,14 @@
 
 use std::ffi::CString;
 
-use tandem_engine::{Method, StepReport, TensorSpec};
+use tandem_engine::{Method, StepReport, TensorSpec, ValueReport};
 
 use crate::abi;
 use crate::status::c_string;
 
-/// Everything the accessors point into; never changes after loading.
+/// Everything the accessors point into: a method as its present plan has it.
 pub struct Described {
+    plan: u64,
     isa: CString,
     arena_bytes: u64,
     live_bytes: u64,
@@ -19,6 +20,8 @@ pub struct Described {
     inputs: Vec<Spec>,
     outputs: Vec<Spec>,
     steps: Vec<Step>,
+    values: Vec<Value>,
+    symbols: Vec<(CString, i64)>,
 }
 
 struct Spec {
@@ -41,6 +44,7 @@ impl Described {
     pub(crate) fn new(method: &Method) -> Self {
         let report = method.report();
         Self {
+            plan: method.plan_number(),
             isa: c_string(&report.isa.to_string()),
             arena_bytes: report.arena_bytes as u64,
             live_bytes: report.live_bytes as u64,
@@ -51,7 +55,14 @@ impl Described {
             inputs: method.inputs().iter().map(Spec::new).collect(),
             outputs: method.outputs().iter().map(Spec::new).collect(),
             steps: report.steps.iter().map(Step::new).collect(),
+            values: report.values.iter().map(Value::new).collect(),
+            symbols: report.symbols.iter().map(|(name, value)| (c_string(name), *value)).collect(),
         }
+    }
+
+    /// The plan it tells of.
+    pub(crate) fn plan(&self) -> u64 {
+        self.plan
     }
 
     pub(crate) fn report(&self) -> abi::Report {
@@ -66,11 +77,21 @@ impl Described {
             weight_bytes: self.weight_bytes,
             verify_ns: self.verify_ns,
             plan_ns: self.plan_ns,
+            num_values: self.values.len(),
+            num_symbols: self.symbols.len(),
         }
     }
 
     pub(crate) fn step(&self, index: usize) -> Option<abi::Step> {
         self.steps.get(index).map(Step::view)
+    }
+
+    pub(crate) fn value(&self, index: usize) -> Option<abi::Value> {
+        self.values.get(index).map(Value::view)
+    }
+
+    pub(crate) fn symbol(&self, index: usize) -> Option<abi::Symbol> {
+        self.symbols.get(index).map(|(name, value)| abi::Symbol { name: name.as_ptr(), value: *value })
     }
 
     pub(crate) fn input(&self, index: usize) -> Option<abi::TensorSpec> {
@@ -79,6 +100,25 @@ impl Described {
 
     pub(crate) fn output(&self, index: usize) -> Option<abi::TensorSpec> {
         self.outputs.get(index).map(Spec::view)
+    }
+}
+
+/// Strings in the order of [`abi::Value`].
+struct Value {
+    texts: [CString; 5],
+    bytes: u64,
+}
+
+impl Value {
+    fn new(value: &ValueReport) -> Self {
+        let shape = format!("{:?}", value.sizes);
+        let texts = [&value.name, &shape, &value.layout, &value.copy, &value.decided];
+        Self { texts: texts.map(|text| c_string(text)), bytes: value.bytes as u64 }
+    }
+
+    fn view(&self) -> abi::Value {
+        let [name, shape, layout, copy, decided] = self.texts.each_ref().map(|text| text.as_ptr());
+        abi::Value { name, shape, layout, copy, decided, bytes: self.bytes }
     }
 }
 

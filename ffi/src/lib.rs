@@ -70,11 +70,46 @@ pub unsafe extern "C" fn tandem_execute(method: *mut Method, call: *const abi::C
 /// See `tandem.h`.
 ///
 /// # Safety
+/// `method` came from [`tandem_load`]; `inputs` has `num_inputs` tensors as `tandem_call` says; `sizes` has room for
+/// `TANDEM_MAX_RANK` numbers for each of `num_outputs`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tandem_output_sizes(
+    method: *mut Method,
+    inputs: *const abi::Tensor,
+    num_inputs: usize,
+    sizes: *mut usize,
+    num_outputs: usize,
+) -> Status {
+    fence(|| {
+        // SAFETY: null or valid, by contract.
+        let (method, sizes) = unsafe { (of(method)?, tensors::sizes_of(sizes, num_outputs)?) };
+        // SAFETY: by contract.
+        unsafe { method.output_sizes((inputs, num_inputs), sizes) }
+    })
+}
+
+/// See `tandem.h`.
+///
+/// # Safety
+/// `method` came from [`tandem_load`]; `symbol` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tandem_get_symbol(
+    method: *const Method,
+    index: usize,
+    symbol: *mut abi::Symbol,
+) -> Status {
+    // SAFETY: by contract.
+    fence(|| unsafe { put("symbol", symbol, of(method)?.describe(|d| d.symbol(index))?, index) })
+}
+
+/// See `tandem.h`.
+///
+/// # Safety
 /// `method` came from [`tandem_load`]; `report` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tandem_get_report(method: *const Method, report: *mut abi::Report) -> Status {
     // SAFETY: by contract.
-    fence(|| unsafe { put("report", report, Some(of(method)?.described.report()), 0) })
+    fence(|| unsafe { put("report", report, of(method)?.describe(|d| Some(d.report()))?, 0) })
 }
 
 /// See `tandem.h`.
@@ -88,7 +123,21 @@ pub unsafe extern "C" fn tandem_get_step(
     step: *mut abi::Step,
 ) -> Status {
     // SAFETY: by contract.
-    fence(|| unsafe { put("step", step, of(method)?.described.step(index), index) })
+    fence(|| unsafe { put("step", step, of(method)?.describe(|d| d.step(index))?, index) })
+}
+
+/// See `tandem.h`.
+///
+/// # Safety
+/// `method` came from [`tandem_load`]; `value` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tandem_get_value(
+    method: *const Method,
+    index: usize,
+    value: *mut abi::Value,
+) -> Status {
+    // SAFETY: by contract.
+    fence(|| unsafe { put("value", value, of(method)?.describe(|d| d.value(index))?, index) })
 }
 
 /// See `tandem.h`.
@@ -102,7 +151,7 @@ pub unsafe extern "C" fn tandem_get_input(
     spec: *mut abi::TensorSpec,
 ) -> Status {
     // SAFETY: by contract.
-    fence(|| unsafe { put("input", spec, of(method)?.described.input(index), index) })
+    fence(|| unsafe { put("input", spec, of(method)?.describe(|d| d.input(index))?, index) })
 }
 
 /// See `tandem.h`.
@@ -116,7 +165,7 @@ pub unsafe extern "C" fn tandem_get_output(
     spec: *mut abi::TensorSpec,
 ) -> Status {
     // SAFETY: by contract.
-    fence(|| unsafe { put("output", spec, of(method)?.described.output(index), index) })
+    fence(|| unsafe { put("output", spec, of(method)?.describe(|d| d.output(index))?, index) })
 }
 
 /// See `tandem.h`.

@@ -1,10 +1,10 @@
 //! A loaded program as C sees it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
 use std::slice;
-use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use tandem_engine as engine;
 
@@ -15,7 +15,8 @@ use crate::tensors;
 
 /// `tandem_method`: the engine's method behind a lock that is only ever tried, and what its report says.
 pub struct Method {
-    pub(crate) described: Described,
+    dynamic: bool,
+    described: Mutex<Described>,
     running: Mutex<Running>,
 }
 
@@ -28,7 +29,7 @@ struct Running {
 /// The host's constants, each asked for once, given back when dropped.
 struct HostConstants {
     host: abi::Constants,
-    known: RwLock<HashMap<String, Bytes>>,
+    known: RwLock<BTreeMap<String, Bytes>>,
 }
 
 /// The host's bytes of one key.
@@ -115,8 +116,60 @@ impl Method {
         // SAFETY: null or an array of options, by contract.
         let options = unsafe { parse_options(options.0, options.1) }?;
         let method = engine::Method::load(blob, Box::new(constants), &options)?;
-        let described = Described::new(&method);
-        Ok(Self { described, running: Mutex::new(Running { method, inputs: vec![], outputs: vec![] }) })
+        let (dynamic, described) = (method.is_dynamic(), Mutex::new(Described::new(&method)));
+        Ok(Self {
+            dynamic,
+            described,
+            running: Mutex::new(Running { method, inputs: vec![], outputs: vec![] }),
+        })
+    }
+
+    fn running(&self) -> Result<MutexGuard<'_, Running>, Failure> {
+        match self.running.try_lock() {
+            Ok(running) => Ok(running),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
+            Err(TryLockError::WouldBlock) => {
+                let message = "the method is executing on another thread".to_owned();
+                Err(Failure { status: Status::Busy, message })
+            }
+        }
+    }
+
+    /// Asks about the present plan, which only changes where sizes are symbolic.
+    pub(crate) fn describe<T>(&self, ask: impl FnOnce(&Described) -> T) -> Result<T, Failure> {
+        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.dynamic {
+            let running = self.running()?;
+            if running.method.plan_number() != described.plan() {
+                *described = Described::new(&running.method);
+            }
+        }
+        Ok(ask(&described))
+    }
+
+    /// Plans for inputs and writes the sizes of the outputs.
+    ///
+    /// # Safety
+    /// What `tandem_output_sizes` asks of its caller.
+    pub(crate) unsafe fn output_sizes(
+        &self,
+        inputs: (*const abi::Tensor, usize),
+        sizes: &mut [[usize; tensors::MAX_RANK]],
+    ) -> Result<(), Failure> {
+        let mut running = self.running()?;
+        let mut given = tensors::recycled(std::mem::take(&mut running.inputs));
+        // SAFETY: an array of tensors whose memory is readable, by contract.
+        unsafe { tensors::read_inputs(inputs.0, inputs.1, &mut given) }?;
+        let outputs = running.method.prepare(&given)?;
+        if outputs.len() != sizes.len() {
+            let what = format!("{} outputs, the program has {}", sizes.len(), outputs.len());
+            return Err(Failure::argument(what));
+        }
+        for (to, output) in sizes.iter_mut().zip(outputs) {
+            to[..output.sizes.len()].copy_from_slice(&output.sizes);
+        }
+        running.inputs = tensors::recycled(given);
+        Ok(())
     }
 
     /// Runs the program once.
@@ -124,14 +177,7 @@ impl Method {
     /// # Safety
     /// What `tandem_execute` asks of its caller.
     pub(crate) unsafe fn execute(&self, call: &abi::Call) -> Result<(), Failure> {
-        let mut running = match self.running.try_lock() {
-            Ok(running) => running,
-            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
-            Err(TryLockError::WouldBlock) => {
-                let message = "the method is executing on another thread".to_owned();
-                return Err(Failure { status: Status::Busy, message });
-            }
-        };
+        let mut running = self.running()?;
         let running = &mut *running;
         let mut inputs = tensors::recycled(std::mem::take(&mut running.inputs));
         let mut outputs = tensors::recycled_outputs(std::mem::take(&mut running.outputs));

@@ -28,6 +28,24 @@ pub(crate) unsafe fn slice_of<'a, T>(what: &str, data: *const T, len: usize) -> 
     Ok(unsafe { slice::from_raw_parts(data, len) })
 }
 
+/// Room for the sizes of `len` tensors.
+///
+/// # Safety
+/// `data` is null or has room for `MAX_RANK` numbers a tensor, which nobody else touches for `'a`.
+pub(crate) unsafe fn sizes_of<'a>(
+    data: *mut usize,
+    len: usize,
+) -> Result<&'a mut [[usize; MAX_RANK]], Failure> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if data.is_null() || !data.is_aligned() || len > isize::MAX as usize / size_of::<[usize; MAX_RANK]>() {
+        return Err(Failure::argument(format!("sizes: of {len} outputs at {data:p}")));
+    }
+    // SAFETY: checked above, the rest by contract.
+    Ok(unsafe { slice::from_raw_parts_mut(data.cast(), len) })
+}
+
 /// The same vector without its elements, so that its memory is used again.
 pub(crate) fn recycled<'a>(mut tensors: Vec<Input<'_>>) -> Vec<Input<'a>> {
     tensors.clear();

@@ -9,14 +9,14 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tandem_ffi::{Method, Status, abi};
+use tandem_ffi::{MAX_RANK, Method, Status, abi};
 use tandem_ffi::{
-    tandem_destroy, tandem_execute, tandem_get_input, tandem_get_report, tandem_get_step, tandem_last_error,
-    tandem_load,
+    tandem_destroy, tandem_execute, tandem_get_input, tandem_get_report, tandem_get_step, tandem_get_symbol,
+    tandem_get_value, tandem_last_error, tandem_load, tandem_output_sizes,
 };
 use tandem_schemas::program::{
-    Act, Activation, BinaryKind, BinaryT, ConcatT, ConstantT, Dim, EntryT, OpKindT, OpT, ProgramT, UnaryKind,
-    UnaryT, ValueKind, ValueT,
+    Act, Activation, BinaryKind, BinaryT, ConcatT, ConstantT, Dim, EntryT, ExprOp, ExprT, OpKindT, OpT,
+    ProgramT, SoftmaxT, SymbolT, UnaryKind, UnaryT, ValueKind, ValueT,
 };
 
 /// A host's constants, counting what the ABI promises about them.
@@ -189,6 +189,7 @@ fn runs_reports_and_gives_constants_back() {
     assert_eq!(host.asked.load(Ordering::Relaxed), 1);
     let mut report = MaybeUninit::<abi::Report>::uninit();
     let mut step = MaybeUninit::<abi::Step>::uninit();
+    let mut value = MaybeUninit::<abi::Value>::uninit();
     let mut spec = MaybeUninit::<abi::TensorSpec>::uninit();
     // SAFETY: the method is alive, places are writable, strings end with a zero byte.
     unsafe {
@@ -201,6 +202,12 @@ fn runs_reports_and_gives_constants_back() {
         assert_eq!(CStr::from_ptr(step.name), c"sum");
         assert_eq!(std::slice::from_raw_parts(step.debug_handles, step.num_debug_handles), [4, 9]);
         assert_eq!(tandem_get_step(method, report.num_steps, ptr::null_mut()), Status::InvalidArgument);
+        assert_eq!(tandem_get_value(method, 0, value.as_mut_ptr()), Status::Ok);
+        let value = value.assume_init();
+        assert_eq!([CStr::from_ptr(value.name), CStr::from_ptr(value.layout)], [c"x", c"mn"]);
+        assert_eq!([CStr::from_ptr(value.copy), CStr::from_ptr(value.decided)], [c"", c"the host"]);
+        assert_eq!((CStr::from_ptr(value.shape), value.bytes), (c"[2, 3]", 24));
+        assert_eq!(tandem_get_value(method, report.num_values, ptr::null_mut()), Status::InvalidArgument);
         assert_eq!(tandem_get_input(method, 0, spec.as_mut_ptr()), Status::Ok);
         let spec = spec.assume_init();
         assert_eq!(CStr::from_ptr(spec.name), c"x");
@@ -210,6 +217,84 @@ fn runs_reports_and_gives_constants_back() {
         tandem_destroy(ptr::null_mut());
     }
     assert_eq!(host.released.load(Ordering::Relaxed), 1);
+}
+
+/// y = relu(x + x) on `[n, 3]`, n within 1..=4.
+fn dynamic_program() -> ProgramT {
+    let mut program = program();
+    let sum = with!(BinaryT, a = 0, b = 0, kind = BinaryKind::Add);
+    program.ops[0].kind = OpKindT::Binary(Box::new(sum));
+    program.symbols = Some(vec![with!(SymbolT, name = "n".to_owned(), min = 1, max = 4)]);
+    program.exprs = Some(vec![with!(ExprT, op = ExprOp::Symbol, a = 0)]);
+    for value in [0, 2] {
+        program.values[value].shape.as_mut().unwrap()[0] = Dim::new(4, 0).unpack();
+    }
+    program
+}
+
+#[test]
+fn outputs_sizes_follow_from_those_of_inputs() {
+    let host = host();
+    let method = host.load(&tandem_schemas::write_program(&dynamic_program()), &[]).unwrap();
+    let number = || {
+        let mut symbol = MaybeUninit::<abi::Symbol>::uninit();
+        // SAFETY: the method is alive, the place writable and written.
+        unsafe {
+            assert_eq!(tandem_get_symbol(method, 0, symbol.as_mut_ptr()), Status::Ok);
+            let symbol = symbol.assume_init();
+            assert_eq!(CStr::from_ptr(symbol.name), c"n");
+            assert_eq!(tandem_get_symbol(method, 1, ptr::null_mut()), Status::InvalidArgument);
+            symbol.value
+        }
+    };
+    let rows =
+        |sizes: &'static [usize; 2], data: &mut [f32]| abi::Tensor { sizes: sizes.as_ptr(), ..tensor(data) };
+    let (mut x, mut y) = ([1.0f32; 15], [0.0f32; 15]);
+    assert_eq!(number(), 4);
+    let output_sizes = |input: abi::Tensor, num_outputs: usize| {
+        let mut sizes = [0usize; MAX_RANK];
+        // SAFETY: the method is alive, the input too, and there is room for one output.
+        let status =
+            unsafe { tandem_output_sizes(method, &raw const input, 1, sizes.as_mut_ptr(), num_outputs) };
+        (status, [sizes[0], sizes[1]])
+    };
+    for (n, sizes) in [(3, &[3, 3]), (1, &[1, 3]), (4, &[4, 3])] {
+        assert_eq!(output_sizes(rows(sizes, &mut x), 1), (Status::Ok, *sizes));
+        assert_eq!(number(), n);
+        y.fill(0.0);
+        execute(method, &call(&[rows(sizes, &mut x)], &[rows(sizes, &mut y)])).unwrap();
+        assert_eq!(y.iter().filter(|&&y| y == 2.0).count() as i64, 3 * n);
+    }
+    assert_eq!(output_sizes(rows(&[5, 3], &mut x), 1).0, Status::InvalidArgument);
+    assert!(message().contains("n is 5, not within 1..=4"), "{}", message());
+    assert_eq!(output_sizes(rows(&[2, 3], &mut x), 0).0, Status::InvalidArgument);
+    let (inputs, outputs) = ([rows(&[2, 3], &mut x)], [rows(&[3, 3], &mut y)]);
+    assert_eq!(execute(method, &call(&inputs, &outputs)).unwrap_err().0, Status::InvalidArgument);
+    // SAFETY: the method is alive and idle.
+    unsafe { tandem_destroy(method) };
+}
+
+#[test]
+fn the_report_names_what_runs_in_a_matrix_unit() {
+    let mut program = program();
+    let softmax = OpKindT::Softmax(Box::new(with!(SoftmaxT, src = 0, dim = 1)));
+    program.ops = vec![with!(OpT, name = "rows".to_owned(), kind = softmax, outputs = vec![2])];
+    let host = host();
+    let options = [("isa", "emulated-sme2-512")];
+    let method = host.load(&tandem_schemas::write_program(&program), &options).unwrap();
+    let mut step = MaybeUninit::<abi::Step>::uninit();
+    // SAFETY: the method is alive, the place is writable, strings end with a zero byte.
+    unsafe {
+        assert_eq!(tandem_get_step(method, 0, step.as_mut_ptr()), Status::Ok);
+        let step = step.assume_init();
+        assert_eq!(CStr::from_ptr(step.kernel), c"emulated-sme2-512");
+        assert_eq!(CStr::from_ptr(step.engine), c"sme");
+    }
+    let (mut x, mut y) = ([0.0f32, 0.0, 0.0, 1.0, 1.0, 1.0], [0.0f32; 6]);
+    execute(method, &call(&[tensor(&mut x)], &[tensor(&mut y)])).unwrap();
+    assert!(y.iter().all(|y| (y - 1.0 / 3.0).abs() < 1e-6), "{y:?}");
+    // SAFETY: the method is alive and idle.
+    unsafe { tandem_destroy(method) }
 }
 
 #[test]

@@ -46,8 +46,12 @@ fn assertions() -> String {
         scratch_bytes,
         weight_bytes,
         verify_ns,
-        plan_ns
+        plan_ns,
+        num_values,
+        num_symbols
     );
+    layout!(c, abi::Symbol, "tandem_symbol", name, value);
+    layout!(c, abi::Value, "tandem_value", name, shape, layout, copy, decided, bytes);
     layout!(
         c,
         abi::Step,

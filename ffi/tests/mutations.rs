@@ -168,6 +168,35 @@ fn sequences() -> Vec<u8> {
     b.blob()
 }
 
+/// Rows of symbolic number: an activation, their last, and twice as many.
+fn rows() -> Vec<u8> {
+    let mut b = Builder::default();
+    let x = b.value(ValueKind::Input, &[9, 6], -1);
+    let n = b.value(ValueKind::SymInt, &[9], -1);
+    b.program.inputs = vec![x, n];
+    let act = Some(Act::new(Activation::Relu, 0.0, 0.0).unpack());
+    let unary = with!(UnaryT, src = x, kind = UnaryKind::Activation, act = act);
+    let y = b.op(OpKindT::Unary(Box::new(unary)), &[9, 6]);
+    let last = with!(SliceT, src = y, dim = 0, start = 8, step = 1, start_expr = 3);
+    let last = b.op(OpKindT::Slice(Box::new(last)), &[1, 6]);
+    let twice = b.op(OpKindT::Concat(Box::new(with!(ConcatT, src = vec![y, x], dim = 0))), &[18, 6]);
+    b.output(last);
+    b.output(twice);
+    let expr = |op, a, b| with!(ExprT, op = op, a = a, b = b);
+    b.program.symbols = Some(vec![with!(SymbolT, name = "n".to_owned(), min = 1, max = 9)]);
+    b.program.exprs = Some(vec![
+        expr(ExprOp::Symbol, 0, 0),
+        expr(ExprOp::Const, 1, 0),
+        expr(ExprOp::Add, 0, 0),
+        expr(ExprOp::Sub, 0, 1),
+    ]);
+    for (value, expr) in [(x, 0), (n, 0), (y, 0), (twice, 2)] {
+        b.program.values[value as usize].shape.as_mut().unwrap()[0].expr = expr;
+    }
+    b.program.values[n as usize].dtype = DType::I64;
+    b.blob()
+}
+
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -277,6 +306,10 @@ fn run(method: *mut Method) -> Result<bool, String> {
         let sizes = unsafe { std::slice::from_raw_parts(spec.sizes, spec.rank as usize) };
         let bytes = sizes.iter().product::<usize>().checked_mul(8).filter(|b| *b as u64 <= MOST_MEMORY)?;
         let mut memory = vec![1.0f64; bytes / 8 + 1];
+        if spec.rank == 0 && spec.dtype == i32::from(DType::I64.0) {
+            // An integer is what it is where symbols are at their upper bounds.
+            memory[0] = f64::from_bits(9);
+        }
         let (data, dim_order) = (memory.as_mut_ptr().cast(), spec.dim_order);
         let tensor =
             abi::Tensor { dtype: spec.dtype, rank: spec.rank, sizes: spec.sizes, dim_order, data, bytes };
@@ -320,7 +353,7 @@ fn run(method: *mut Method) -> Result<bool, String> {
 
 #[test]
 fn whole_programs_run() {
-    for blob in [images(), sequences()] {
+    for blob in [images(), sequences(), rows()] {
         assert_eq!(exercise(&blob), Ok(true), "{}", message());
     }
 }
@@ -328,11 +361,11 @@ fn whole_programs_run() {
 #[test]
 fn damaged_programs_give_errors() {
     let times = if std::env::var_os("TANDEM_TEST_ALL").is_some() { 10 } else { 1 };
-    let blobs = [images(), sequences()];
+    let blobs = [images(), sequences(), rows()];
     let (mut refused, mut ran) = (0, 0);
     for seed in 0..MUTATIONS * times {
         let mut random = SplitMix(seed);
-        let blob = mutated(&blobs[(seed % 2) as usize], &mut random);
+        let blob = mutated(&blobs[(seed % 3) as usize], &mut random);
         match exercise(&blob) {
             Ok(true) => ran += 1,
             Ok(false) => refused += 1,

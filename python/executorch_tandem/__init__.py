@@ -2,6 +2,7 @@
 
 from .backend import TandemBackend
 from .call import Unsupported
+from .config import edge_config
 from .partitioner import TandemPartitioner
 from .report import Delegate
 from .report import delegates as _delegates
@@ -14,6 +15,7 @@ __all__ = [
     "Unsupported",
     "can_run",
     "delegates",
+    "edge_config",
     "set_option",
     "version",
 ]

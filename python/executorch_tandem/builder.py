@@ -6,17 +6,11 @@ from dataclasses import dataclass
 import torch
 from executorch.exir.tensor import dim_order_from_stride
 from torch import fx
-from torch._export.utils import (
-    get_buffer,
-    get_lifted_tensor_constant,
-    get_param,
-    is_buffer,
-    is_lifted_tensor_constant,
-    is_param,
-)
+from torch._subclasses.fake_tensor import FakeTensor, unset_fake_temporarily
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 
-from . import encode, ops
+from . import encode, lower, ops
 from .call import Call, Unsupported, aten, tensors_of
 from .names import Names
 from .schema import subgraph_generated as schema
@@ -37,28 +31,29 @@ class Subgraph:
 
 
 class Builder:
-    """Builds the Subgraph of a program; asking for a node's `reason` runs the very same steps on that node alone.
+    """Builds the Subgraph of a program; asking for a node's `reason` builds it alone and asks the compiler.
 
-    Nodes that depend on constants only are computed here and handed over as constants. Nodes with symbolic sizes are
-    refused unless `dynamic`.
+    Nodes that depend on constants only are computed here and handed over as constants. Sizes are numbers or
+    expressions; nodes that compute a size stay with the host.
     """
 
-    def __init__(self, program: ExportedProgram, dynamic: bool = False):
+    def __init__(self, program: ExportedProgram):
         self._program = program
-        self._dynamic = dynamic
         self._symbols = Symbols(program.range_constraints)
         self._foldable: dict[fx.Node, bool] = {}
-        self._mutated = set(program.graph_signature.buffers_to_mutate.values())
+        self._constants = _constants(program)
         for node in program.graph.nodes:
             self._foldable[node] = self._is_foldable(node)
+        self._names = Names(program.graph)
+        self._folded: dict[fx.Node, torch.Tensor] = {}
 
     def reason(self, node: fx.Node) -> str | None:
         """Why a call_function node cannot be taken; None if it can."""
         try:
             if node.target is operator.getitem:
                 return self.reason(node.args[0])
-            self._check(self._call(node), lambda _: 0)
-            return None
+            alone = _Build(self).alone(node)
+            return lower.refusal(alone.blob, alone.constants)
         except Unsupported as unsupported:
             return str(unsupported)
 
@@ -79,14 +74,10 @@ class Builder:
 
     def _check(self, call: Call, value_of) -> schema.NodeT:
         """Everything that can refuse a node; returns it encoded but for name and outputs."""
-        if not self._dynamic:
-            for tensor in [n.meta["val"] for n in call.tensors] + call.outputs:
-                if any(isinstance(size, torch.SymInt) for size in tensor.shape):
-                    raise Unsupported(f"symbolic size in {[str(s) for s in tensor.shape]}")
         ops.check(call)
         encoded = schema.NodeT()
         encoded.op = call.op
-        encoded.args = encode.arguments(call, value_of)
+        encoded.args = encode.arguments(call, encode.Indices(value_of, self._symbols.size))
         for tensor in call.outputs:
             encode.dtype(tensor.dtype)
             for size in tensor.shape:
@@ -118,16 +109,28 @@ class Builder:
 
     def _constant(self, node: fx.Node) -> tuple[str, torch.Tensor] | None:
         """Name and tensor of a parameter, an unchanging buffer or a lifted tensor."""
-        program, signature = self._program, self._program.graph_signature
-        if is_param(program, node):
-            return signature.inputs_to_parameters[node.name], get_param(program, node)
-        if is_buffer(program, node):
-            name = signature.inputs_to_buffers[node.name]
-            return None if name in self._mutated else (name, get_buffer(program, node))
-        if is_lifted_tensor_constant(program, node):
-            name = signature.inputs_to_lifted_tensor_constants[node.name]
-            return name, get_lifted_tensor_constant(program, node)
-        return None
+        return self._constants.get(node.name)
+
+
+def _constants(program: ExportedProgram) -> dict[str, tuple[str, torch.Tensor]]:
+    """Names and tensors of parameters, unchanging buffers and lifted tensors, by their placeholders' names."""
+    kinds = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+    mutated = set(program.graph_signature.buffers_to_mutate.values())
+    tensors: dict[str, tuple[str, torch.Tensor]] = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind in kinds and not (spec.kind == InputKind.BUFFER and spec.target in mutated):
+            lifted = spec.kind == InputKind.CONSTANT_TENSOR or spec.persistent is False
+            stored = program.constants if lifted else program.state_dict
+            tensors[spec.arg.name] = spec.target, _real(stored[spec.target])
+    return tensors
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    """Zeros for a tensor that has no elements yet: partitioners are shown such constants."""
+    if not isinstance(tensor, FakeTensor):
+        return tensor
+    with unset_fake_temporarily():
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
 
 
 class _Build:
@@ -136,26 +139,40 @@ class _Build:
     def __init__(self, builder: Builder):
         self.builder = builder
         self.program = builder._program
-        self.names = Names(self.program.graph)
         self.subgraph = schema.SubgraphT()
         self.values: list[schema.ValueT] = []
         self.indices: dict[fx.Node, int] = {}
-        self.folded: dict[fx.Node, torch.Tensor] = {}
         self.constants: dict[str, torch.Tensor] = {}
+        self.is_constant = lambda node: True
+
+    def alone(self, node: fx.Node) -> Subgraph:
+        """One node; what it reads is an input, unless it is constant wherever the node ends up."""
+        self.is_constant = self.builder._is_constant
+        encoded = self.node(node)
+        inputs = [i for i, value in enumerate(self.values) if value.kind == ValueKind.Input]
+        return self.finish([encoded], inputs, [i for i in encoded.outputs if i >= 0])
 
     def run(self) -> Subgraph:
         graph, signature = self.program.graph, self.program.graph_signature
-        user_inputs = [n for n in graph.nodes if n.op == "placeholder" and n.name in signature.user_inputs]
-        inputs = [self.host_value(node, ValueKind.Input) for node in user_inputs]
+        names = set(signature.user_inputs)
+        user_inputs = [n for n in graph.nodes if n.op == "placeholder" and n.name in names]
+        inputs = [self.host_value(node) for node in user_inputs]
         nodes = [
             self.node(node)
             for node in graph.nodes
-            if node.op == "call_function" and node.target is not operator.getitem and not self.builder.folds(node)
+            if node.op == "call_function"
+            and node.target is not operator.getitem
+            and not is_size(node)
+            and not self.builder.folds(node)
         ]
         outputs = [self.value(node) for node in graph.output_node().args[0]]
         for index, node in zip(outputs, graph.output_node().args[0], strict=True):
             self.values[index].dimOrder = _dim_order(node.meta["val"])
 
+        return self.finish(nodes, inputs, outputs)
+
+    def finish(self, nodes: list[schema.NodeT], inputs: list[int], outputs: list[int]) -> Subgraph:
+        """The blob of what was added."""
         self.subgraph.producer = "executorch_tandem"
         self.subgraph.symbols = self.builder._symbols.symbols
         self.subgraph.exprs = self.builder._symbols.exprs
@@ -167,7 +184,7 @@ class _Build:
     def node(self, node: fx.Node) -> schema.NodeT:
         call = self.builder._call(node)
         encoded = self.builder._check(call, self.value)
-        encoded.name = self.names.name(node)
+        encoded.name = self.builder._names.name(node)
         encoded.outputs = [-1] * len(call.outputs)
         for i in call.used_outputs:
             name = encoded.name if i == 0 else f"{encoded.name}.{i}"
@@ -183,13 +200,15 @@ class _Build:
     def value(self, node: fx.Node) -> int:
         """Index of a node's value; constants are added when first used."""
         if node not in self.indices:
+            if not self.is_constant(node):
+                return self.host_value(node)
             if node.op == "placeholder":
                 constant = self.builder._constant(node)
                 if constant is None:
                     raise Unsupported(f"{node.name} is a buffer that changes")
                 name, tensor = constant
             else:
-                name, tensor = f"folded.{self.names.name(node)}", self.fold(node)
+                name, tensor = f"folded.{self.builder._names.name(node)}", self.fold(node)
             self.constants[name] = tensor.detach().contiguous()
             self.indices[node] = self.add(name, ValueKind.Constant, tensor)
             self.values[self.indices[node]].constant = name
@@ -199,16 +218,27 @@ class _Build:
         """Computes a node that depends on constants only."""
         if node.op == "placeholder":
             return self.builder._constant(node)[1]
-        if node not in self.folded:
+        folded = self.builder._folded
+        if node not in folded:
             args, kwargs = fx.map_arg((node.args, node.kwargs), self.fold)
             with torch.no_grad():
-                self.folded[node] = node.target(*args, **kwargs)
-        return self.folded[node]
+                folded[node] = node.target(*args, **kwargs)
+        return folded[node]
 
-    def host_value(self, node: fx.Node, kind: int) -> int:
-        index = self.indices[node] = self.add(node.name, kind, node.meta["val"])
+    def host_value(self, node: fx.Node) -> int:
+        if is_size(node):
+            index = self.indices[node] = self.add_size(node)
+            return index
+        index = self.indices[node] = self.add(node.name, ValueKind.Input, node.meta["val"])
         self.values[index].dimOrder = _dim_order(node.meta["val"])
         return index
+
+    def add_size(self, node: fx.Node) -> int:
+        value = schema.ValueT()
+        value.name, value.kind, value.dtype = node.name, ValueKind.SymInt, schema.DType.I64
+        value.shape = [self.builder._symbols.integer(node.meta["val"])]
+        self.values.append(value)
+        return len(self.values) - 1
 
     def add(self, name: str, kind: int, tensor: torch.Tensor) -> int:
         value = schema.ValueT()
@@ -218,7 +248,14 @@ class _Build:
         return len(self.values) - 1
 
 
+def is_size(node: fx.Node) -> bool:
+    """Whether a node is a symbolic integer, or one that is a number after all."""
+    return isinstance(node.meta.get("val"), torch.SymInt | int)
+
+
 def _dim_order(tensor: torch.Tensor) -> list[int]:
-    """Dimensions outermost first; empty where contiguous."""
+    """Dimensions outermost first; empty where contiguous, or where elements are shared: such views become copies."""
+    if any(isinstance(stride, int) and stride == 0 for stride in tensor.stride()):
+        return []
     order = list(dim_order_from_stride(tensor.stride()))
     return [] if order == sorted(order) else order

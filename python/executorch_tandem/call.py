@@ -23,6 +23,8 @@ class Call:
         target = aten(node.target)
         if not isinstance(target, torch._ops.OpOverload):
             raise Unsupported(f"{target} is not an ATen operator")
+        if node.meta.get("val") is None:
+            raise Unsupported(f"{target} gives nothing")
         self.node = node
         self.op = str(target)
         self.schema = target._schema
@@ -70,8 +72,8 @@ class Call:
         return list(self.tensor(name).shape)
 
     def is_constant(self, name: str) -> bool:
-        """Whether an argument is absent or known at export."""
-        return self.args[name] is None or self._is_constant(self.args[name])
+        """Whether an argument is absent or known at export, every tensor of a list."""
+        return all(map(self._is_constant, tensors_of([self.args[name]])))
 
     def require(self, condition: bool, reason: str) -> None:
         """Leaves the node to the host unless `condition` holds."""

@@ -1,6 +1,7 @@
 """Arguments and tensors of ATen calls as tables of a Subgraph."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,8 +34,16 @@ def dtype(dtype: torch.dtype) -> int:
     return DTYPES[dtype]
 
 
-def arguments(call: Call, value_of: Callable[[fx.Node], int]) -> list[schema.ArgT]:
-    """Every argument but None and those about devices and memory; `value_of` gives a tensor's index."""
+@dataclass
+class Indices:
+    """Where a Subgraph has what arguments name."""
+
+    tensor: Callable[[fx.Node], int]
+    size: Callable[[int | torch.SymInt], int]
+
+
+def arguments(call: Call, indices: Indices) -> list[schema.ArgT]:
+    """Every argument but None and those about devices and memory."""
     encoded = []
     types = {a.name: str(a.type) for a in call.schema.arguments}
     for name, value in call.args.items():
@@ -42,15 +51,17 @@ def arguments(call: Call, value_of: Callable[[fx.Node], int]) -> list[schema.Arg
             continue
         arg = schema.ArgT()
         arg.name = name
-        arg.valueType, arg.value = _value(name, value, types.get(name, ""), value_of)
+        arg.valueType, arg.value = _value(name, value, types.get(name, ""), indices)
         encoded.append(arg)
     return encoded
 
 
-def _value(name: str, value: Any, type_: str, value_of: Callable[[fx.Node], int]) -> tuple[int, Any]:
+def _value(name: str, value: Any, type_: str, indices: Indices) -> tuple[int, Any]:
     match value:
         case fx.Node() if isinstance(value.meta["val"], torch.Tensor):
-            return _table(ArgValue.TensorArg, schema.TensorArgT, value=value_of(value))
+            return _table(ArgValue.TensorArg, schema.TensorArgT, value=indices.tensor(value))
+        case fx.Node() if isinstance(value.meta["val"], torch.SymInt | int):
+            return _table(ArgValue.SymIntArg, schema.SymIntArgT, value=indices.size(value.meta["val"]))
         case fx.Node():
             raise Unsupported(f"{name} is computed at run time")
         case bool():
@@ -64,14 +75,18 @@ def _value(name: str, value: Any, type_: str, value_of: Callable[[fx.Node], int]
         case torch.dtype():
             return _table(ArgValue.DTypeArg, schema.DTypeArgT, value=dtype(value))
         case tuple() | list():
-            return _list(name, list(value), type_, value_of)
+            return _list(name, list(value), type_, indices)
     raise Unsupported(f"{name} = {value!r} has no form in a Subgraph")
 
 
-def _list(name: str, values: list[Any], type_: str, value_of: Callable[[fx.Node], int]) -> tuple[int, Any]:
+def _list(name: str, values: list[Any], type_: str, indices: Indices) -> tuple[int, Any]:
     if "Tensor" in type_:
-        indices = [-1 if v is None else value_of(v) for v in values]
+        indices = [-1 if v is None else indices.tensor(v) for v in values]
         return _table(ArgValue.TensorListArg, schema.TensorListArgT, values=indices)
+    integers = [v.meta["val"] if isinstance(v, fx.Node) else v for v in values]
+    if any(isinstance(v, fx.Node) for v in values) and all(isinstance(v, torch.SymInt | int) for v in integers):
+        exprs = [indices.size(v) for v in integers]
+        return _table(ArgValue.SymIntListArg, schema.SymIntListArgT, values=exprs)
     if any(isinstance(v, fx.Node) for v in values):
         raise Unsupported(f"{name} is computed at run time")
     if "bool" in type_:

@@ -9,7 +9,7 @@ import torch
 
 from . import library
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 
 class _Constant(Structure):
@@ -19,6 +19,7 @@ class _Constant(Structure):
 _FUNCTIONS = {
     "tandem_lower_abi_version": (c_uint32, []),
     "tandem_lower": (c_int32, [c_char_p, c_uint64, POINTER(_Constant), c_uint64, c_char_p, POINTER(c_void_p)]),
+    "tandem_lower_check": (c_int32, [c_char_p, c_uint64, POINTER(_Constant), c_uint64]),
     "tandem_lowered_program": (c_void_p, [c_void_p, POINTER(c_uint64)]),
     "tandem_lowered_entry_count": (c_uint64, [c_void_p]),
     "tandem_lowered_entry": (
@@ -48,10 +49,7 @@ def lower(subgraph: bytes, constants: dict[str, torch.Tensor], options: str | No
     Raises:
         RuntimeError: with the compiler's message.
     """
-    compiler = _compiler()
-    array = (_Constant * len(constants))(
-        *(_Constant(key.encode(), tensor.data_ptr(), tensor.nbytes) for key, tensor in constants.items())
-    )
+    compiler, array = _compiler(), _array(constants)
     handle = c_void_p()
     encoded = None if options is None else options.encode()
     status = compiler.tandem_lower(subgraph, len(subgraph), array, len(array), encoded, byref(handle))
@@ -61,6 +59,21 @@ def lower(subgraph: bytes, constants: dict[str, torch.Tensor], options: str | No
         return _copy(compiler, handle)
     finally:
         compiler.tandem_lowered_free(handle)
+
+
+def refusal(subgraph: bytes, constants: dict[str, torch.Tensor]) -> str | None:
+    """Why :func:`lower` does not take a node of a subgraph; None if it takes all."""
+    compiler, array = _compiler(), _array(constants)
+    if compiler.tandem_lower_check(subgraph, len(subgraph), array, len(array)) == 0:
+        return None
+    # The stage, the operator and the node's name come first; whoever asks knows them.
+    return compiler.tandem_lower_last_error().decode().split('": ', 1)[-1]
+
+
+def _array(constants: dict[str, torch.Tensor]) -> ctypes.Array:
+    return (_Constant * len(constants))(
+        *(_Constant(key.encode(), tensor.data_ptr(), tensor.nbytes) for key, tensor in constants.items())
+    )
 
 
 def _copy(compiler: ctypes.CDLL, handle: c_void_p) -> Lowered:

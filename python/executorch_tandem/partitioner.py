@@ -15,8 +15,9 @@ from torch.fx.passes.operator_support import OperatorSupportBase
 
 from . import ops
 from .backend import TandemBackend
-from .builder import Builder
+from .builder import Builder, is_size
 from .call import aten
+from .symbols import sizes, untold
 
 _DELEGATE = torch.ops.higher_order.executorch_call_delegate
 
@@ -56,12 +57,17 @@ class TandemPartitioner(Partitioner):
         """Tags every node taken with its partition's name."""
         self._kept = None
         builder = Builder(exported_program)
-        reasons = {n: builder.reason(n) for n in exported_program.graph.nodes if n.op == "call_function"}
+        calls = [n for n in exported_program.graph.nodes if n.op == "call_function" and not is_size(n)]
+        reasons = {node: builder.reason(node) for node in calls}
         support = _Support({n for n, reason in reasons.items() if reason is None and not builder.folds(n)})
         capability = CapabilityBasedPartitioner(
             exported_program.graph_module, support, allows_single_node_partition=True
         )
-        partitions = [p for p in capability.propose_partitions() if not _only_views(p)]
+        partitions = [p for p in capability.propose_partitions() if not _views_of_the_host(p)]
+        for partition in list(partitions):
+            if untold := _untold(partition, builder):
+                partitions.remove(partition)
+                reasons |= dict.fromkeys(partition.nodes, f"no input next to it tells size {untold}")
         for index, partition in enumerate(partitions):
             for node in partition.nodes:
                 node.meta["delegation_tag"] = f"tandem_{index}"
@@ -95,10 +101,28 @@ class _Support(OperatorSupportBase):
         return node in self.taken
 
 
-def _only_views(partition: Partition) -> bool:
-    """Whether a delegate would copy and nothing else; the host often need not even copy."""
-    calls = [node.target for node in partition.nodes if node.target is not operator.getitem]
-    return all(str(aten(target)) in ops.VIEWS for target in calls)
+def _views_of_the_host(partition: Partition) -> bool:
+    """Whether a delegate would copy and nothing else, next to what the host computes; it often need not even copy."""
+    calls = [node for node in partition.nodes if node.target is not operator.getitem]
+    if not all(str(aten(node.target)) in ops.VIEWS and not _converts(node) for node in calls):
+        return False
+    around = {other for node in partition.nodes for other in (*node.all_input_nodes, *node.users)}
+    return any(node.op == "call_function" for node in around.difference(partition.nodes))
+
+
+def _untold(partition: Partition, builder: Builder) -> str:
+    """Symbols of a partition's sizes that its inputs do not tell, or ""."""
+    nodes = set(partition.nodes)
+    around = {source for node in nodes for source in node.all_input_nodes} - nodes
+    given = [expr for node in around if not builder.folds(node) for expr in sizes(node)]
+    needed = {symbol for node in nodes | around for expr in sizes(node) for symbol in expr.free_symbols}
+    return ", ".join(sorted(map(str, untold(given, needed))))
+
+
+def _converts(node: fx.Node) -> bool:
+    """Whether a view's result has another dtype than what it shows."""
+    value, source = node.meta["val"], node.args[0].meta["val"]
+    return isinstance(value, torch.Tensor) and value.dtype != source.dtype
 
 
 def _tag_folded(graph: fx.Graph, builder: Builder) -> None:

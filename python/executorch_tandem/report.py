@@ -57,6 +57,8 @@ class _Report(Structure):
         ("weight_bytes", c_uint64),
         ("verify_ns", c_uint64),
         ("plan_ns", c_uint64),
+        ("num_values", c_size_t),
+        ("num_symbols", c_size_t),
     )
 
 
@@ -80,7 +82,7 @@ def delegates(runtime: ctypes.CDLL) -> list[Delegate]:
 def _delegate(runtime: ctypes.CDLL, entry: _Delegate) -> Delegate:
     report = _Report()
     _check(runtime, runtime.tandem_get_report(c_void_p(entry.method), ctypes.byref(report)))
-    memory = {name: getattr(report, name) for name, _ in _Report._fields_[4:]}
+    memory = {name: getattr(report, name) for name, _ in _Report._fields_[4:10]}
     return Delegate(
         method=entry.method_name.decode(),
         executions=entry.executions,

@@ -7,7 +7,7 @@ import warnings
 from . import library
 
 BACKEND = "TandemBackend"
-OPTIONS = ("isa", "algorithm", "threads")
+OPTIONS = ("isa", "algorithm", "layout", "device", "threads")
 
 
 def register() -> ctypes.CDLL | None:
@@ -37,7 +37,8 @@ def set_option(key: str, value: str | int) -> None:
     """Sets an option of methods loaded from now on, as the environment variable `TANDEM_<KEY>` would.
 
     Args:
-        key: "isa" (e.g. "scalar", "avx2"), "algorithm" ("fast", "direct") or "threads" (a number).
+        key: "isa" (e.g. "scalar", "avx2"), "algorithm" ("fast", "direct"), "layout" ("state", "greedy"), "device"
+            (a profile's name or file) or "threads" (a number).
         value: Checked when a method is loaded.
 
     Raises:

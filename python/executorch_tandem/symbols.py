@@ -2,6 +2,7 @@
 
 import sympy
 import torch
+from torch import fx
 from torch.utils._sympy import functions
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
@@ -17,6 +18,9 @@ _BINARY = {
     functions.PythonMod: ExprOp.Mod,
 }
 
+# Sizes beyond this are no bounds that anyone chose.
+LARGEST = 1 << 40
+
 
 class Symbols:
     """The free integers of a program and the expressions over them, each stored once."""
@@ -27,15 +31,23 @@ class Symbols:
         self._ranges = ranges
         self._indices: dict[sympy.Expr, int] = {}
 
+    def size(self, size: int | torch.SymInt) -> int:
+        """Index of the expression of a number or a symbolic integer."""
+        return self.expr(sympy.Integer(size) if isinstance(size, int) else size.node.expr)
+
     def dim(self, size: int | torch.SymInt) -> DimT:
         """A dimension: its extent, or its upper bound and the index of its expression."""
         if isinstance(size, int):
             return _dim(size, -1)
         expr = size.node.expr
         upper = bound_sympy(expr, self._ranges).upper
-        if not isinstance(upper, sympy.Integer | int):
+        if not isinstance(upper, sympy.Integer | int) or upper > LARGEST:
             raise Unsupported(f"size {expr} has no upper bound")
         return _dim(int(upper), self.expr(expr))
+
+    def integer(self, value: int | torch.SymInt) -> DimT:
+        """An integer that is no dimension: nothing depends on its upper bound, so it may have none."""
+        return _dim(value, -1) if isinstance(value, int) else _dim(LARGEST, self.size(value))
 
     def expr(self, expr: sympy.Expr) -> int:
         """Index of an expression in `exprs`."""
@@ -50,6 +62,8 @@ class Symbols:
             return _expr(ExprOp.Const, int(expr), 0)
         if expr.is_Symbol:
             return _expr(ExprOp.Symbol, self._symbol(expr), 0)
+        if expr.is_Pow and expr.exp.is_Integer and expr.exp > 1:
+            return _expr(ExprOp.Mul, self.expr(expr.base), self.expr(expr.base ** (expr.exp - 1)))
         if expr.func in _NARY:
             first, rest = expr.args[0], expr.func(*expr.args[1:])
             return _expr(_NARY[expr.func], self.expr(first), self.expr(rest))
@@ -58,13 +72,47 @@ class Symbols:
         raise Unsupported(f"size {expr} is not made of sums, products, quotients, minima and maxima")
 
     def _symbol(self, symbol: sympy.Symbol) -> int:
-        bounds = self._ranges[symbol]
-        if not isinstance(bounds.upper, sympy.Integer | int):
+        bounds = self._ranges.get(symbol)
+        if bounds is None or not isinstance(bounds.upper, sympy.Integer | int) or bounds.upper > LARGEST:
             raise Unsupported(f"size {symbol} has no upper bound")
         entry = SymbolT()
-        entry.name, entry.min, entry.max = str(symbol), int(bounds.lower), int(bounds.upper)
+        # A lower bound of 2 also stands for none: torch takes sizes of 0 and 1 for constants, and 1 does no harm.
+        lower = 1 if bounds.lower == 2 else max(0, int(bounds.lower))
+        entry.name, entry.min, entry.max = str(symbol), lower, int(bounds.upper)
         self.symbols.append(entry)
         return len(self.symbols) - 1
+
+
+def sizes(node: fx.Node) -> list[sympy.Expr]:
+    """Every symbolic size of what a node gives, or the symbolic integer it is."""
+    value = node.meta.get("val")
+    found: list[sympy.Expr] = []
+    for item in value if isinstance(value, tuple | list) else [value]:
+        parts = item.shape if isinstance(item, torch.Tensor) else [item]
+        found += [part.node.expr for part in parts if isinstance(part, torch.SymInt)]
+    return found
+
+
+def untold(given: list[sympy.Expr], needed: set[sympy.Symbol]) -> set[sympy.Symbol]:
+    """The symbols that values of the given expressions do not tell: each tells one that is left, of a linear term."""
+    known: set[sympy.Symbol] = set()
+    rest = list(given)
+    while rest:
+        left = []
+        for expr in rest:
+            unknown = expr.free_symbols - known
+            if len(unknown) == 1 and _is_linear(expr, *unknown):
+                known |= unknown
+            else:
+                left.append(expr)
+        if len(left) == len(rest):
+            break
+        rest = left
+    return needed - known
+
+
+def _is_linear(expr: sympy.Expr, symbol: sympy.Symbol) -> bool:
+    return expr.count(symbol) == 1 and expr.is_polynomial(symbol) and sympy.degree(expr, symbol) == 1
 
 
 def _dim(size: int, expr: int) -> DimT:

@@ -4,6 +4,7 @@
 //! Use the object API (`SubgraphT`, `ProgramT`): both sides copy a blob once, verified, into owned structs.
 
 pub mod header;
+pub mod symbols;
 
 #[rustfmt::skip]
 #[allow(missing_docs, unused, clippy::all, clippy::undocumented_unsafe_blocks, mismatched_lifetime_syntaxes, unsafe_op_in_unsafe_fn, unused_lifetimes)]

@@ -67,8 +67,8 @@ class Case:
     numbers: Numbers = f32
 
 
-def linear(numbers: Numbers) -> Case:
-    return Case(lambda: nn.Linear(1024, 1024), [(256, 1024)], numbers)
+def linear(numbers: Numbers, rows: int = 256) -> Case:
+    return Case(lambda: nn.Linear(1024, 1024), [(rows, 1024)], numbers)
 
 
 def conv(numbers: Numbers, groups: int = 1) -> Case:
@@ -77,6 +77,7 @@ def conv(numbers: Numbers, groups: int = 1) -> Case:
 
 CASES = {
     "linear_f32": linear(f32),
+    "gemv_f32": linear(f32, rows=1),
     "linear_f16": linear(f16),
     "linear_dynamic_int8": linear(DYNAMIC_INT8),
     "linear_dynamic_int4": linear(DYNAMIC_INT4),

@@ -1,6 +1,7 @@
 """The `tandem` program end to end."""
 
 import json
+import os
 import subprocess
 
 
@@ -23,6 +24,29 @@ def test_run_writes_eagers_answer(cli, unet, tmp_path):
     assert abs(out.reshape(expected.shape) - expected).max() <= 1e-4 * abs(expected).max()
 
 
+def test_run_takes_symbolic_sizes(cli, tmp_path):
+    import numpy
+    import torch
+    from executorch.exir import to_edge_transform_and_lower
+    from executorch_tandem import TandemPartitioner
+
+    h = torch.export.Dim("h", min=4, max=32)
+    conv = torch.nn.Conv2d(3, 5, 3, padding=1).eval()
+    program = torch.export.export(conv, (torch.randn(1, 3, 8, 8),), dynamic_shapes=({2: h},))
+    lowered = to_edge_transform_and_lower(program, partitioner=[TandemPartitioner()]).to_executorch()
+    (tmp_path / "conv.pte").write_bytes(lowered.buffer)
+    image = torch.randn(1, 3, 20, 8)
+    numpy.save(tmp_path / "image.npy", image.numpy())
+    tandem(cli, "run", tmp_path / "conv.pte", "--input", tmp_path / "image.npy", "--output", tmp_path / "out")
+    out = numpy.load(tmp_path / "out/output0.npy")
+    expected = conv(image).detach().numpy()
+    assert out.shape == expected.shape and abs(out - expected).max() <= 1e-5 * abs(expected).max()
+    assert "[1, 5, 7, 8]" in tandem(cli, "run", tmp_path / "conv.pte", "--input", "3:1x3x7x8").stdout
+    assert "[1, 5, 32, 8]" in tandem(cli, "run", tmp_path / "conv.pte").stdout
+    refused = subprocess.run([cli, "run", tmp_path / "conv.pte", "--input", "3:1x3x33x8"], capture_output=True)
+    assert refused.returncode != 0
+
+
 def test_profile_has_a_row_per_operator(cli, unet, tmp_path):
     page, data = tmp_path / "profile.html", tmp_path / "profile.json"
     ran = tandem(cli, "profile", unet.pte, "--html", page, "--json", data)
@@ -41,6 +65,42 @@ def test_bench_interleaves_and_compares(cli, unet, tmp_path):
     tandem(cli, "bench", unet.pte, unet.pte, "--rounds", 5, "--json", data)
     files = json.loads(data.read_text())["files"]
     assert len(files) == 2 and all(f["wall_ms"] > 0 and f["cpu_ms"] > 0 for f in files)
+
+
+def test_bench_loads_a_file_with_every_layout(cli, unet, tmp_path):
+    data = tmp_path / "bench.json"
+    tandem(cli, "bench", unet.pte, "--layout", "greedy,state", "--rounds", 2, "--json", data)
+    first, second = json.loads(data.read_text())["files"]
+    # Reassociation in kernels of other layouts stays in the last bits.
+    assert first["file"] == second["file"] and second["max_rel_diff"] <= 1e-5
+
+
+def test_explain_says_where_values_lie_and_who_decided(cli, unet, tmp_path):
+    data = tmp_path / "explain.json"
+    for layout in ("greedy", "state"):
+        ran = tandem(cli, "explain", unet.pte, "--layout", layout, "--json", data)
+        (delegate,) = json.loads(data.read_text())["delegates"]
+        assert delegate["conversions"] == [] and "0 conversions" in ran.stdout
+        values = delegate["values"]
+        assert all(v["layout"] and v["decided"] and v["bytes"] > 0 for v in values)
+        assert sum(v["decided"] == "the host" for v in values) >= 1
+        assert sum(v["layout"] == "nhwc" for v in values) >= 8
+
+
+def test_a_measured_profile_is_planned_with(cli, unet, tmp_path):
+    profile = tmp_path / "device.toml"
+    ran = tandem(cli, "characterize", "--output", profile)
+    assert "fma_gflops" in ran.stdout and 'confidence = "measured"' in profile.read_text()
+
+    def with_device(*args, device) -> subprocess.CompletedProcess:
+        command = [str(part) for part in (cli, *args)]
+        environment = os.environ | {"TANDEM_DEVICE": str(device)}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert f"this-machine (read from {profile})" in with_device("info", device=profile).stdout
+    assert with_device("run", unet.pte, device=profile).returncode == 0
+    refused = with_device("run", unet.pte, device="apple-m9")
+    assert refused.returncode != 0 and "device=apple-m9" in refused.stderr and "apple-m4" in refused.stderr
 
 
 def test_a_missing_file_is_an_error(cli, tmp_path):

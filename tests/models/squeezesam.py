@@ -3,8 +3,7 @@ import os
 import executorch_tandem
 import pytest
 import torch
-from executorch.runtime import Runtime
-from helpers import error, export, run
+from helpers import error, export, load, run
 from model import GMAC, SIZE, macs, squeezesam
 
 # Relative to the range of the output: on record for direct and for Winograd convolutions, through some forty layers.
@@ -45,7 +44,7 @@ def test_every_pattern_is_fused(exported):
 
 
 def test_no_step_only_moves_data(exported, image):
-    method = Runtime.get().load_program(exported.pte()).load_method("forward")
+    method = load(exported.pte())
     steps = executorch_tandem.delegates()[-1].steps
     moves = [(step.name, step.shape, step.reason) for step in steps if step.category == "Data movement"]
     assert not moves
@@ -65,7 +64,7 @@ def test_same_bits_at_any_number_of_threads_every_time(image, exported, monkeypa
     results = []
     for threads in ("1", "2"):
         monkeypatch.setenv("TANDEM_THREADS", threads)
-        method = Runtime.get().load_program(exported.pte()).load_method("forward")
+        method = load(exported.pte())
         results += [[out.clone() for out in method.execute([image])] for _ in range(RUNS)]
     first = results[0]
     assert all(torch.equal(a, b) for outputs in results for a, b in zip(outputs, first, strict=True))

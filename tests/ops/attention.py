@@ -43,3 +43,30 @@ def test_written_out():
         return (q @ k.transpose(-2, -1) / 4).softmax(-1) @ v
 
     check(block, qkv())
+
+
+def test_boolean_masks():
+    causal = torch.ones(5, 7, dtype=torch.bool).tril(2)
+
+    def masked(q, k, v, m):
+        return attention(q, k, v, attn_mask=m), attention(q, k, v, attn_mask=causal, scale=0.2)
+
+    check(masked, [*qkv(), torch.rand(5, 7) > 0.2])
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rotated_positions(interleaved):
+    def halves(x):
+        return (x[..., ::2], x[..., 1::2]) if interleaved else x.chunk(2, -1)
+
+    def rotated(x, cos, sin):
+        a, b = halves(x)
+        pair = a * cos - b * sin, a * sin + b * cos
+        return torch.stack(pair, -1).flatten(-2) if interleaved else torch.cat(pair, -1)
+
+    def attend(q, k, v, cos, sin):
+        q, k = rotated(q, cos[: q.shape[-2]], sin[: q.shape[-2]]), rotated(k, cos, sin)
+        return attention(q, k, v, enable_gqa=True)
+
+    angle = torch.randn(7, 8)
+    check(attend, [*qkv(heads=4, kv_heads=2), angle.cos(), angle.sin()])

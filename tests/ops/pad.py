@@ -12,3 +12,10 @@ def test_constant(padding):
 @pytest.mark.parametrize("mode", ["reflect", "replicate"])
 def test_edge(mode):
     check(lambda x: pad(x, (1, 2, 3, 0), mode=mode), [torch.randn(2, 3, 5, 6)], tolerance=0)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [(1, 2), (1, 2, 3, 0), (2, 1, 0, 4, 1, 1)])
+def test_edge_of_any_axes(mode, padding):
+    axes = len(padding) // 2
+    check(lambda x: pad(x, padding, mode=mode), [torch.randn(2, 3, 4, 5, 6)[(0,) * (3 - axes)]], tolerance=0)

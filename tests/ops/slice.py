@@ -32,3 +32,18 @@ def test_split_with_one_part_unused():
         return a * c
 
     check(ends, [torch.randn(2, 6, 5)])
+
+
+ROLLS = {
+    "rows": lambda x: x.roll(2, 1),
+    "window": lambda x: x.roll((-3, 1), (2, 1)),
+    "several_times_around": lambda x: x.roll((-12, 5), (1, 0)),
+    "all": lambda x: x.roll(17),
+    "none": lambda x: x.roll(0, 2),
+}
+
+
+@pytest.mark.parametrize("name", ROLLS)
+def test_roll(name):
+    check(lambda x: ROLLS[name](x), [torch.randn(2, 5, 6, 16)], tolerance=0)
+    check(lambda x: ROLLS[name](x), [torch.randint(0, 9, (2, 5, 6, 3))], tolerance=0)

@@ -77,3 +77,7 @@ def test_shapes(shape):
 def test_channels_last():
     exported = check(torch.tanh, [torch.randn(2, 5, 6, 7).to(memory_format=torch.channels_last)])
     assert exported.ops() == ["Unary"]
+
+
+def test_scaled_exponential():
+    check(torch.nn.SELU(), [3 * torch.randn(5, 7)])

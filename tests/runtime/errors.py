@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from executorch.runtime import Runtime
-from helpers import Fn, export
+from helpers import Fn, export, load
 
 
 @pytest.fixture(scope="module")
 def method():
     exported = export(Fn(lambda x: x.neg()), [torch.randn(2, 3)])
-    return Runtime.get().load_program(exported.pte()).load_method("forward")
+    return load(exported.pte())
 
 
 BAD = {"dtype": torch.zeros(2, 3, dtype=torch.int32), "size": torch.zeros(2, 4), "rank": torch.zeros(6)}
@@ -29,11 +28,11 @@ def test_damaged_program():
     at = pte.index(b"TNDM") + 40
     pte[at] ^= 0xFF
     with pytest.raises(RuntimeError):
-        Runtime.get().load_program(bytes(pte)).load_method("forward")
+        load(bytes(pte))
 
 
 def test_unknown_instruction_set(monkeypatch):
     monkeypatch.setenv("TANDEM_ISA", "abacus")
     exported = export(Fn(lambda x: x.neg()), [torch.randn(2, 3)])
     with pytest.raises(RuntimeError):
-        Runtime.get().load_program(exported.pte()).load_method("forward")
+        load(exported.pte())

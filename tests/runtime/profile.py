@@ -9,7 +9,7 @@ from executorch.devtools import Inspector
 from executorch.exir import to_edge_transform_and_lower
 from executorch.runtime import Runtime
 from executorch_tandem import TandemPartitioner
-from helpers import export
+from helpers import export, load
 from torch import nn
 
 
@@ -38,7 +38,7 @@ def test_names_are_the_models(exported):
 
 
 def test_report_has_a_step_for_each_op(exported):
-    method = Runtime.get().load_program(exported.pte()).load_method("forward")
+    method = load(exported.pte())
     method.execute([torch.randn(1, 3, 8, 8)])
     delegate = executorch_tandem.delegates()[-1]
     assert (delegate.method, delegate.executions) == ("forward", 1)
@@ -54,7 +54,7 @@ def test_report_has_a_step_for_each_op(exported):
 def test_a_method_gone_is_no_longer_listed(exported):
     gc.collect()
     before = len(executorch_tandem.delegates())
-    method = Runtime.get().load_program(exported.pte()).load_method("forward")
+    method = load(exported.pte())
     assert len(executorch_tandem.delegates()) == before + 1
     del method
     assert len(executorch_tandem.delegates()) == before

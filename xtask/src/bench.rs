@@ -14,7 +14,7 @@ use crate::stage::{self, Error};
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only these models.
+    /// Only these models, which may be of the zoo.
     #[arg(long)]
     model: Vec<String>,
     /// Interleaved rounds per model and thread count.
@@ -26,13 +26,26 @@ pub struct Options {
 }
 
 /// Models and the ratio Tandem / XNNPACK each is meant to stay under.
-const MODELS: [(&str, f64); 6] = [
+pub const MODELS: [(&str, f64); 6] = [
     ("squeezesam", 0.40),
     ("resnet18", 0.60),
     ("resnet50", 0.75),
     ("mobilenet_v2", 0.85),
     ("mobilenet_v3_large", 0.85),
     ("vit_b_16", 0.55),
+];
+
+/// Models of other kinds, which no ratio is asked of.
+pub const ZOO: [&str; 9] = [
+    "squeezesam_bn_first",
+    "unet_gelu",
+    "deeplabv3",
+    "efficientnet_b0",
+    "convnext_tiny",
+    "swin_t",
+    "deit_tiny",
+    "whisper_encoder",
+    "mobilebert",
 ];
 
 /// One file's figures as `tandem bench --json` writes them.
@@ -77,17 +90,17 @@ pub fn run(options: &Options) -> Result<(), Error> {
         "{:<20} {:>7} {:>11} {:>12} {:>7} {:>7}",
         "model", "threads", "tandem ms", "xnnpack ms", "ratio", "aim"
     );
-    for (model, aim) in MODELS {
-        if !options.model.is_empty() && !options.model.iter().any(|m| m == model) {
-            continue;
-        }
+    for (model, aim) in models(&options.model)? {
         let files = export(&built, model, &out.join(model))?;
         for &threads in &options.threads {
-            let timings = compare(&built, &files, threads, options.rounds)?;
+            let timings = compare(&built, &files, &[], threads, options.rounds)?;
             let cell = cell(&timings);
             println!(
-                "{model:<20} {threads:>7} {:>11.2} {:>12.2} {:>7.3} {aim:>7.2}",
-                cell.tandem_ms, cell.xnnpack_ms, cell.ratio
+                "{model:<20} {threads:>7} {:>11.2} {:>12.2} {:>7.3} {:>7}",
+                cell.tandem_ms,
+                cell.xnnpack_ms,
+                cell.ratio,
+                aim.map_or_else(String::new, |aim| format!("{aim:.2}"))
             );
             summary.entry(model.to_owned()).or_default().insert(threads.to_string(), cell);
         }
@@ -99,6 +112,17 @@ pub fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
+/// The models of these names, or those with a ratio to stay under, which comes with them.
+fn models(names: &[String]) -> Result<Vec<(&'static str, Option<f64>)>, Error> {
+    let aimed = MODELS.map(|(model, aim)| (model, Some(aim)));
+    if names.is_empty() {
+        return Ok(aimed.to_vec());
+    }
+    let all: Vec<_> = aimed.into_iter().chain(ZOO.map(|model| (model, None))).collect();
+    let find = |name: &String| all.iter().find(|(model, _)| model == name).copied();
+    names.iter().map(|name| find(name).ok_or_else(|| Error::Setup(format!("no model {name}")))).collect()
+}
+
 /// The exported files of a model, Tandem's first.
 pub fn export(built: &Artifacts, model: &str, out: &Path) -> Result<Vec<PathBuf>, Error> {
     let what = format!("exporting {model}");
@@ -106,7 +130,7 @@ pub fn export(built: &Artifacts, model: &str, out: &Path) -> Result<Vec<PathBuf>
         built.export(&what, &["examples/squeezesam/export.py"], out)?;
         &["tandem", "xnnpack", "xnnpack_contiguous", "xnnpack_channels_last"]
     } else {
-        built.export(&what, &["examples/torchvision/export.py", "--model", model], out)?;
+        built.export(&what, &["examples/zoo/export.py", "--model", model], out)?;
         &["tandem", "xnnpack"]
     };
     Ok(names
@@ -116,10 +140,11 @@ pub fn export(built: &Artifacts, model: &str, out: &Path) -> Result<Vec<PathBuf>
         .collect())
 }
 
-/// Runs `tandem bench` on files, interleaved.
+/// Runs `tandem bench` on files, interleaved, each once with every one of `layouts` or with the default.
 pub fn compare(
     built: &Artifacts,
     files: &[PathBuf],
+    layouts: &[&str],
     threads: usize,
     rounds: usize,
 ) -> Result<Vec<Timing>, Error> {
@@ -127,11 +152,17 @@ pub fn compare(
     fs::create_dir_all(json.parent().expect("a folder")).map_err(Error::writing(&json))?;
     let mut bench = Command::new(&built.cli);
     bench.arg("bench").args(files).args(["--threads", &threads.to_string(), "--rounds", &rounds.to_string()]);
+    for layout in layouts {
+        bench.args(["--layout", layout]);
+    }
     stage::quiet("measuring", bench.arg("--json").arg(&json))?;
-    let text = fs::read_to_string(&json).map_err(Error::reading(&json))?;
-    let parsed: BenchJson =
-        serde_json::from_str(&text).map_err(|e| Error::Check(format!("{}: {e}", json.display())))?;
-    Ok(parsed.files)
+    Ok(read_json::<BenchJson>(&json)?.files)
+}
+
+/// What a command wrote as JSON.
+pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let text = fs::read_to_string(path).map_err(Error::reading(path))?;
+    serde_json::from_str(&text).map_err(|e| Error::Check(format!("{}: {e}", path.display())))
 }
 
 /// Tandem (first) against the fastest of the rest.

@@ -43,7 +43,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let built = artifacts::build()?;
     let out = env::target().join("demo");
     let files = bench::export(&built, "squeezesam", &out)?;
-    let timings = bench::compare(&built, &files, options.threads, options.rounds)?;
+    let timings = bench::compare(&built, &files, &[], options.threads, options.rounds)?;
     profile(&built, &files, &out, options)?;
     let mask = mask(&built, &out)?;
     print_forms(&timings);

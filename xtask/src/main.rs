@@ -6,8 +6,10 @@
 mod arm;
 mod artifacts;
 mod bench;
+mod conformance;
 mod demo;
 mod env;
+mod layout;
 mod schemas;
 mod stage;
 mod test;
@@ -34,6 +36,10 @@ enum Command {
     Demo(demo::Options),
     /// Tandem against XNNPACK on the benchmark models, interleaved.
     Bench(bench::Options),
+    /// Layouts by the rule and by the state pass: conversions, bytes and time of every benchmark model.
+    Layout(layout::Options),
+    /// ExecuTorch's own backend test suite through Tandem and through XNNPACK.
+    Conformance(conformance::Options),
     /// Arm under emulation: cross toolchain, emulator and the tests that run there.
     #[command(subcommand)]
     Arm(arm::Command),
@@ -52,6 +58,8 @@ fn main() {
         Command::Test(options) => test::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Layout(options) => layout::run(&options),
+        Command::Conformance(options) => conformance::run(&options),
         Command::Arm(command) => arm::run(&command),
         Command::Schemas { check } => schemas::run(check),
     };

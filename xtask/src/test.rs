@@ -2,6 +2,7 @@
 
 use crate::arm;
 use crate::artifacts;
+use crate::conformance;
 use crate::env::Python;
 use crate::schemas;
 use crate::stage::{self, Error, Stages, cargo};
@@ -22,16 +23,19 @@ pub fn run(options: &Options) -> Result<(), Error> {
     stages.run("clippy", || clippy(&python))?;
     stages.run("ruff", || ruff(&python))?;
     stages.run("schemas", || schemas::run(true))?;
-    stages.run("rust tests", || rust_tests(options))?;
+    stages.run("rust tests", || rust_tests(options, &python))?;
     let built = stages.run("build: libraries, adapter, CLI", artifacts::build)?;
     stages.run("python and end-to-end tests", || {
         let mut pytest = built.python.command();
-        pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]);
+        pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "auto", "tests"]);
         pytest.env("TANDEM_CLI", &built.cli).env("TANDEM_ADAPTER", &built.adapter);
         if options.all {
             pytest.env("TANDEM_TEST_ALL", "1");
         }
         stage::loud("pytest", &mut pytest)
+    })?;
+    stages.run("ExecuTorch's operator suite", || {
+        conformance::sample(&built, (!options.all).then_some(conformance::SAMPLE))
     })?;
     arm::test(&mut stages, &built, options.all)?;
     stages.report();
@@ -51,10 +55,14 @@ fn ruff(python: &Python) -> Result<(), Error> {
     Ok(())
 }
 
-fn rust_tests(options: &Options) -> Result<(), Error> {
+fn rust_tests(options: &Options, python: &Python) -> Result<(), Error> {
     let mut tests = cargo(["test", "--quiet"]);
     if options.all {
         tests.env("TANDEM_TEST_ALL", "1");
     }
-    stage::loud("cargo test", &mut tests)
+    stage::loud("cargo test", &mut tests)?;
+    // No default member of the workspace, since it needs ExecuTorch's headers.
+    let mut cli = cargo(["test", "--quiet", "--package", "tandem-cli"]);
+    cli.env("EXECUTORCH_DIR", python.executorch()?).env("PATH", python.path());
+    stage::loud("cargo test of the tandem program", &mut cli)
 }

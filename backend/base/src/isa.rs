@@ -34,8 +34,16 @@ impl Isa {
     pub const SME2: Isa = Isa(1 << 15);
     /// FEAT_SME_F16F16: outer products of f16 summed in f16.
     pub const F16F16: Isa = Isa(1 << 16);
+    /// The matrix unit emulated in plain Rust, with vectors of 128 bits. Never detected, only asked for.
+    pub const EMULATED_SME2_128: Isa = Isa(1 << 24);
+    /// The same with 256 bits.
+    pub const EMULATED_SME2_256: Isa = Isa(1 << 25);
+    /// The same with 512 bits.
+    pub const EMULATED_SME2_512: Isa = Isa(1 << 26);
+    /// Emulated units of every vector length.
+    pub const EMULATED: Isa = Isa(7 << 24);
 
-    const NAMES: [(&'static str, Isa); 12] = [
+    const NAMES: [(&'static str, Isa); 15] = [
         ("avx2", Isa::AVX2),
         ("avx512", Isa::AVX512),
         ("avx512vnni", Isa::AVX512_VNNI),
@@ -48,11 +56,19 @@ impl Isa {
         ("sme", Isa::SME),
         ("sme2", Isa::SME2),
         ("f16f16", Isa::F16F16),
+        ("emulated-sme2-128", Isa::EMULATED_SME2_128),
+        ("emulated-sme2-256", Isa::EMULATED_SME2_256),
+        ("emulated-sme2-512", Isa::EMULATED_SME2_512),
     ];
 
     /// Whether every feature of `needs` is here.
     pub const fn has(self, needs: Isa) -> bool {
         self.0 & needs.0 == needs.0
+    }
+
+    /// Whether a kernel that needs this computes in a matrix unit, of which there are fewer than cores.
+    pub const fn in_unit(self) -> bool {
+        self.0 & (Isa::SME.0 | Isa::SME2.0 | Isa::EMULATED.0) != 0
     }
 
     /// What the CPU and the operating system offer.

@@ -3,6 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::OnceLock;
+
+/// Units of this machine, found once: threads beyond their number wait for each other.
+pub fn units() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| Units::detect().count)
+}
 
 /// A core's unit for streaming mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -60,6 +60,7 @@ impl Strided {
     }
 
     /// Extents.
+    #[inline]
     pub fn sizes(&self) -> &[usize] {
         &self.sizes[..self.rank()]
     }
@@ -83,6 +84,7 @@ impl Strided {
     }
 
     /// Number of logical elements.
+    #[inline]
     pub fn elements(&self) -> usize {
         self.sizes().iter().product()
     }

@@ -20,6 +20,10 @@ pub unsafe trait Task: Sync {
     fn scratch(&self) -> usize {
         0
     }
+    /// Threads that may run its tiles at a time, at least 1: as many as there are of what a tile needs beside a core.
+    fn workers(&self) -> usize {
+        usize::MAX
+    }
     /// Computes a range of tiles.
     ///
     /// # Safety

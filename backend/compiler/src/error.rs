@@ -14,6 +14,8 @@ pub enum Stage {
     Import,
     /// A named rewrite.
     Pass(&'static str),
+    /// Finding one program for all sizes.
+    Dynamic,
     /// Packing constants and writing the program.
     Emit,
 }
@@ -23,6 +25,7 @@ impl fmt::Display for Stage {
         match self {
             Self::Import => f.write_str("import"),
             Self::Pass(name) => write!(f, "pass {name}"),
+            Self::Dynamic => f.write_str("sizes"),
             Self::Emit => f.write_str("emit"),
         }
     }
@@ -57,4 +60,14 @@ pub enum LowerError {
         /// what, with the values
         message: String,
     },
+}
+
+impl LowerError {
+    /// Where lowering was.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        match self {
+            Self::Graph { stage, .. } | Self::Node { stage, .. } => Some(*stage),
+            Self::Blob(_) | Self::Options(_) => None,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Export-time lowering: Subgraph → graph → passes → packed constants → Program.
 #![forbid(unsafe_code)]
 
+mod dynamic;
 mod emit;
 mod error;
 mod graph;
@@ -14,6 +15,7 @@ mod testing;
 
 use std::collections::HashMap;
 
+use dynamic::Dims;
 use tandem_schemas::{read_subgraph, write_program};
 
 pub use emit::{Entry, dump};
@@ -41,6 +43,18 @@ pub struct Lowered {
     pub entries: Vec<Entry>,
 }
 
+/// Reads a subgraph blob as [`lower`] does, at every size that does, and stops there: whether all of its nodes are taken.
+///
+/// # Errors
+/// Those of [`lower`] that the nodes are the reason of.
+pub fn check(blob: &[u8], constants: &dyn ConstantSource) -> Result<(), LowerError> {
+    let subgraph = read_subgraph(blob)?;
+    if dynamic::is_dynamic(&subgraph) {
+        return dynamic::graph(&subgraph, constants, None).map(|_| ());
+    }
+    import::import(&subgraph, constants, HashMap::new()).map(|_| ())
+}
+
 /// Lowers a subgraph blob.
 ///
 /// # Errors
@@ -48,8 +62,16 @@ pub struct Lowered {
 /// stage, the op and the values.
 pub fn lower(blob: &[u8], constants: &dyn ConstantSource, options: &Options) -> Result<Lowered, LowerError> {
     let subgraph = read_subgraph(blob)?;
-    let mut graph = import::import(&subgraph, constants)?;
-    passes::run(&mut graph, options)?;
-    let (program, entries) = emit::emit(graph)?;
+    let (graph, dims) = if dynamic::is_dynamic(&subgraph) {
+        let (graph, dims) = dynamic::graph(&subgraph, constants, Some(options))?;
+        dynamic::solvable(&graph, &dims)?;
+        (graph, dims)
+    } else {
+        let mut graph = import::import(&subgraph, constants, HashMap::new())?;
+        passes::run(&mut graph, options)?;
+        emit::separate_outputs(&mut graph);
+        (graph, Dims::default())
+    };
+    let (program, entries) = emit::emit(&graph, &dims)?;
     Ok(Lowered { program: write_program(&program), entries })
 }

@@ -4,6 +4,7 @@ use tandem_base::Isa;
 use tandem_kernels::Rates;
 
 use crate::error::Error;
+use crate::layout::LayoutPolicy;
 
 /// Options of a load.
 #[derive(Clone, Debug)]
@@ -13,19 +14,29 @@ pub struct LoadOptions {
     /// Whether algorithms with another rounding than the direct sum (Winograd) may be used. Option `algorithm` =
     /// `fast` or `direct`, environment `TANDEM_ALGORITHM`.
     pub fast_math: bool,
-    /// Rates to plan with; `None` = this machine's.
+    /// How the layouts of values are decided. Option `layout` = `state` or `greedy`, environment `TANDEM_LAYOUT`.
+    pub layout: LayoutPolicy,
+    /// Profile to plan with: a shipped one's name or a file; `None` = this machine's. Option `device`, environment
+    /// `TANDEM_DEVICE`.
+    pub device: Option<String>,
+    /// Rates to plan with; `None` = the profile's.
     pub rates: Option<Rates>,
 }
 
 impl Default for LoadOptions {
     /// Defaults without the environment.
     fn default() -> Self {
-        Self { isa: None, fast_math: true, rates: None }
+        Self { isa: None, fast_math: true, layout: LayoutPolicy::State, device: None, rates: None }
     }
 }
 
 /// Environment variable and the option it sets.
-const ENVIRONMENT: [(&str, &str); 2] = [("TANDEM_ISA", "isa"), ("TANDEM_ALGORITHM", "algorithm")];
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("TANDEM_ISA", "isa"),
+    ("TANDEM_ALGORITHM", "algorithm"),
+    ("TANDEM_LAYOUT", "layout"),
+    ("TANDEM_DEVICE", "device"),
+];
 
 impl LoadOptions {
     /// Defaults, overridden by the environment.
@@ -62,6 +73,10 @@ impl LoadOptions {
             ("algorithm", "fast") => self.fast_math = true,
             ("algorithm", "direct") => self.fast_math = false,
             ("algorithm", _) => return Err(wrong("fast or direct")),
+            ("device", name) => self.device = Some(name.to_owned()),
+            ("layout", "state") => self.layout = LayoutPolicy::State,
+            ("layout", "greedy") => self.layout = LayoutPolicy::Greedy,
+            ("layout", _) => return Err(wrong("state or greedy")),
             _ => return Err(wrong("unknown option")),
         }
         Ok(())

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+pub mod device;
 mod error;
 mod knobs;
 mod layout;
@@ -13,13 +14,14 @@ mod model;
 mod operands;
 mod ops;
 mod plan;
-mod rates;
+mod plans;
 mod report;
 mod step;
 
 pub use error::{Error, ErrorKind};
 pub use knobs::LoadOptions;
+pub use layout::LayoutPolicy;
 pub use method::{Constants, Input, Method, Output, TensorSpec, Tracer};
-pub use report::{Category, Report, StepReport};
+pub use report::{Category, Report, StepReport, ValueReport};
 pub use tandem_base::Isa;
 pub use tandem_schemas::program::DType;

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use tandem_base::{AlignedBuf, Isa, Scratch, SpanMut, Team};
 use tandem_schemas::program::DType;
 
+use crate::device;
 use crate::error::Error;
 use crate::knobs::LoadOptions;
 use crate::model::{self, Model, Value};
-use crate::plan::{self, Plan, Target};
-use crate::rates;
+use crate::plan::Target;
+use crate::plans::{Plans, Ready, count};
 use crate::report::Report;
-use crate::step::{Run, internal, now_ns};
+use crate::step::{Fault, Run, internal, now_ns};
 
 /// Where constants come from; alive as long as the method.
 pub trait Constants: Send + Sync {
@@ -70,10 +71,8 @@ pub trait Tracer {
 /// A program planned for this machine, with the memory it runs in.
 pub struct Method {
     constants: Aligned,
-    plan: Plan,
-    report: Report,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    plans: Plans,
+    /// As large as the largest plan that ran; at load, of a program of fixed sizes, as its plan.
     arena: AlignedBuf,
     scratch: Scratch,
 }
@@ -91,49 +90,72 @@ impl Method {
             constants.check(key, *length)?;
         }
         let verified = now_ns();
-        let machine = Isa::detect();
-        let target = Target {
-            isa: options.isa.map_or(machine, |isa| isa & machine),
-            rates: options
-                .rates
-                .unwrap_or_else(|| rates::of(options.isa.map_or(machine, |isa| isa & machine))),
-            fast_math: options.fast_math,
+        let isa = options.isa.map_or_else(Isa::detect, |isa| isa & tandem_kernels::available());
+        let rates = match options.rates {
+            Some(rates) => rates,
+            None => device::find(options.device.as_deref())?.device.rates(isa),
         };
+        let target = Target { isa, rates, fast_math: options.fast_math, layout: options.layout };
         if model.outputs.len() > MAX_OUTPUTS {
             let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
             return Err(Error::unsupported("program", what));
         }
-        let plan = plan::plan(&model, target)?;
-        let report = Report {
-            steps: plan.reports.clone(),
-            arena_bytes: plan.arena.bytes,
-            live_bytes: plan.arena.live,
-            scratch_bytes: plan.scratch,
-            weight_bytes: model.constants.iter().map(|c| c.length).sum(),
-            verify_ns: verified - start,
-            plan_ns: now_ns() - verified,
-            isa: target.isa,
-        };
-        let specs = |list: &[usize]| list.iter().map(|&v| spec(&model.values[v])).collect();
-        let (inputs, outputs) = (specs(&model.inputs), specs(&model.outputs));
-        let arena = AlignedBuf::try_zeroed(plan.arena.bytes)
-            .ok_or_else(|| internal("program", format!("no room for {} bytes", plan.arena.bytes)))?;
-        Ok(Self { constants, report, inputs, outputs, arena, scratch: Scratch::default(), plan })
+        let plans = Plans::new(model, target, verified - start)?;
+        let (scratch, arena) = (Scratch::default(), AlignedBuf::try_zeroed(0));
+        let arena = arena.ok_or_else(|| internal("program", "no room".to_owned()))?;
+        let mut method = Self { constants, plans, arena, scratch };
+        if !method.plans.is_dynamic() {
+            method.grow()?;
+        }
+        Ok(method)
     }
 
-    /// The call's inputs.
+    /// Makes room for the current plan.
+    fn grow(&mut self) -> Result<(), Error> {
+        let bytes = self.plans.current().plan.arena.bytes;
+        if bytes > self.arena.bytes().len() {
+            let room = AlignedBuf::try_zeroed(bytes);
+            self.arena = room.ok_or_else(|| internal("program", format!("no room for {bytes} bytes")))?;
+        }
+        Ok(())
+    }
+
+    /// The call's inputs. Where sizes are symbolic, they are those of the last call or, before any, the largest that were
+    /// planned at load: the upper bounds, unless these are beyond what can be planned.
     pub fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
+        &self.plans.current().inputs
     }
 
-    /// The call's outputs.
+    /// The call's outputs; sizes as of [`Method::inputs`].
     pub fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+        &self.plans.current().outputs
     }
 
-    /// The plan and its memory.
+    /// The plan and its memory; sizes as of [`Method::inputs`].
     pub fn report(&self) -> &Report {
-        &self.report
+        &self.plans.current().report
+    }
+
+    /// A number of the current plan's own.
+    pub fn plan_number(&self) -> u64 {
+        self.plans.current().number
+    }
+
+    /// Whether any size is symbolic.
+    pub fn is_dynamic(&self) -> bool {
+        self.plans.is_dynamic()
+    }
+
+    /// Plans for inputs of these sizes, unless that plan is kept, and gives what the outputs are then.
+    ///
+    /// Elements are not looked at, but for those of integers.
+    ///
+    /// # Errors
+    /// Sizes that do not go together, are out of bounds or cannot be planned; the method stays usable.
+    pub fn prepare(&mut self, inputs: &[Input<'_>]) -> Result<&[TensorSpec], Error> {
+        count("inputs", inputs.len(), self.inputs().len())?;
+        self.plans.find(inputs)?;
+        Ok(self.outputs())
     }
 
     /// Runs the program once on up to `threads` threads, the caller included. The answer does not depend on them.
@@ -147,9 +169,12 @@ impl Method {
         threads: usize,
         mut tracer: Option<&mut dyn Tracer>,
     ) -> Result<(), Error> {
+        self.plans.find(inputs)?;
         self.check_arguments(inputs, outputs)?;
+        self.grow()?;
+        let Ready { plan, report, .. } = self.plans.current();
         let mut crew = Team::global().enter(threads.max(1));
-        if !self.scratch.reserve(crew.wanted(), self.plan.scratch) {
+        if !self.scratch.reserve(crew.wanted(), plan.scratch) {
             let what = format!("no room for scratch of {} threads", crew.wanted());
             return Err(internal("program", what));
         }
@@ -159,16 +184,22 @@ impl Method {
         }
         let mut run = Run {
             lease: &self.arena.lease(),
-            places: &self.plan.places,
+            places: &plan.places,
             constants: &self.constants,
             inputs,
             outputs: &spans,
             crew: &mut crew,
             scratch: &mut self.scratch,
         };
-        for (index, step) in self.plan.steps.iter().enumerate() {
+        for (index, step) in plan.steps.iter().enumerate() {
             let start = if tracer.is_some() { now_ns() } else { 0 };
-            step.run(&mut run).map_err(|what| internal(&self.report.steps[index].name, what))?;
+            step.run(&mut run).map_err(|fault| {
+                let op = &report.steps[index].name;
+                match fault {
+                    Fault::Argument(what) => Error::Argument { what: format!("{op}: {what}") },
+                    Fault::Plan(what) => internal(op, what),
+                }
+            })?;
             if let Some(tracer) = tracer.as_deref_mut() {
                 tracer.step(index, start, now_ns());
             }
@@ -177,16 +208,12 @@ impl Method {
     }
 
     fn check_arguments(&self, inputs: &[Input<'_>], outputs: &[Output<'_>]) -> Result<(), Error> {
-        let count = |what: &str, have: usize, want: usize| {
-            let message = || format!("{have} {what}, the program has {want}");
-            if have == want { Ok(()) } else { Err(Error::Argument { what: message() }) }
-        };
-        count("inputs", inputs.len(), self.inputs.len())?;
-        count("outputs", outputs.len(), self.outputs.len())?;
-        for (spec, t) in self.inputs.iter().zip(inputs) {
+        count("inputs", inputs.len(), self.inputs().len())?;
+        count("outputs", outputs.len(), self.outputs().len())?;
+        for (spec, t) in self.inputs().iter().zip(inputs) {
             check_tensor("input", spec, (t.dtype, t.sizes, t.dim_order), t.bytes)?;
         }
-        for (spec, t) in self.outputs.iter().zip(outputs) {
+        for (spec, t) in self.outputs().iter().zip(outputs) {
             check_tensor("output", spec, (t.dtype, t.sizes, t.dim_order), t.bytes)?;
         }
         Ok(())
@@ -196,7 +223,7 @@ impl Method {
 /// Most outputs of a program.
 pub(crate) const MAX_OUTPUTS: usize = 256;
 
-fn spec(value: &Value) -> TensorSpec {
+pub(crate) fn spec(value: &Value) -> TensorSpec {
     TensorSpec {
         name: value.name.clone(),
         dtype: value.dtype,

@@ -14,7 +14,7 @@ pub(crate) fn check(model: &Model) -> Result<(), Error> {
         defined[input] = true;
     }
     for (v, value) in model.values.iter().enumerate() {
-        if value.kind == ValueKind::Input && !defined[v] {
+        if value.is_argument() && !defined[v] {
             return Err(Error::program(&value.name, "an input value that is not among the inputs"));
         }
         if value.kind == ValueKind::Output && !model.outputs.contains(&v) {

@@ -1,16 +1,18 @@
 //! From a checked program to steps: where every value lies, which kernel computes it, and why.
 
+mod conversions;
+
 use tandem_base::{Isa, Strided, mem::ALIGN};
 use tandem_kernels::{Family, Kernel, Rates, moves, select};
 use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
 use crate::error::Error;
-use crate::layout;
+use crate::layout::{self, Assignment, Decision, LayoutPolicy};
 use crate::model::{self, Model, Value};
 use crate::operands;
 use crate::ops;
-use crate::report::{Category, StepReport};
+use crate::report::{Category, StepReport, ValueReport};
 use crate::step::{Bind, Buffer, KernelStep, Operand, Places, Step};
 
 /// Instruction sets, rates and liberties a plan is made for.
@@ -19,6 +21,7 @@ pub(crate) struct Target {
     pub isa: Isa,
     pub rates: Rates,
     pub fast_math: bool,
+    pub layout: LayoutPolicy,
 }
 
 /// Steps with their memory.
@@ -28,6 +31,7 @@ pub(crate) struct Plan {
     pub arena: Arena,
     pub places: Places,
     pub scratch: usize,
+    pub values: Vec<ValueReport>,
 }
 
 struct Planned {
@@ -52,8 +56,8 @@ pub(crate) struct Site<'m> {
 pub(crate) struct Planner<'m> {
     pub model: &'m Model,
     pub target: Target,
-    /// How values lie that nothing else places.
-    layouts: Vec<Strided>,
+    /// How values are to lie.
+    layouts: Assignment,
     /// Last op that needs each value.
     last_uses: Vec<usize>,
     /// Index of the op being planned.
@@ -62,36 +66,56 @@ pub(crate) struct Planner<'m> {
     operands: Vec<Option<Operand>>,
     /// Copies of values in another layout.
     relaid: Vec<(usize, Operand)>,
+    /// Copies that the op being planned reads instead of the values.
+    reading: Vec<(usize, Operand)>,
+    /// Predicted time so far of an op planned on trial, of which nothing stays.
+    trial: Option<f64>,
     /// Bytes of every buffer of the arena.
     buffers: Vec<usize>,
     steps: Vec<Planned>,
 }
 
-/// Plans a program.
-pub(crate) fn plan(model: &Model, target: Target) -> Result<Plan, Error> {
-    operands::check(model)?;
-    let mut planner = Planner {
-        model,
-        target,
-        layouts: layout::assign(model),
-        last_uses: operands::last_uses(model),
-        now: 0,
-        operands: vec![None; model.values.len()],
-        relaid: Vec::new(),
-        buffers: Vec::new(),
-        steps: Vec::new(),
+/// Plans a program, its values laid out as decided, or as is best.
+pub(crate) fn plan(model: &Model, target: Target, decision: Option<&Decision>) -> Result<Plan, Error> {
+    let mut planner = Planner::new(model, target)?;
+    planner.layouts = match decision {
+        Some(decision) => decision.replay(model),
+        None => layout::assign(&mut planner, target.layout),
     };
     planner.place_host_values();
     planner.place_backwards();
     for (now, op) in model.ops.iter().enumerate() {
         planner.now = now;
-        planner.op(op)?;
+        planner.op(now, op)?;
     }
     planner.deliver_outputs()?;
     planner.finish()
 }
 
+/// Decides how values lie, for this and like sizes.
+pub(crate) fn decide(model: &Model, target: Target) -> Result<Decision, Error> {
+    let mut planner = Planner::new(model, target)?;
+    Ok(Decision::of(layout::assign(&mut planner, target.layout)))
+}
+
 impl<'m> Planner<'m> {
+    fn new(model: &'m Model, target: Target) -> Result<Self, Error> {
+        operands::check(model)?;
+        Ok(Self {
+            model,
+            target,
+            layouts: Assignment::default(),
+            last_uses: operands::last_uses(model),
+            now: 0,
+            operands: vec![None; model.values.len()],
+            relaid: Vec::new(),
+            reading: Vec::new(),
+            trial: None,
+            buffers: Vec::new(),
+            steps: Vec::new(),
+        })
+    }
+
     /// Inputs, constants and outputs lie where the host has them.
     fn place_host_values(&mut self) {
         let host = |value: &Value| Strided::with_order(&value.sizes, &value.dim_order);
@@ -106,8 +130,8 @@ impl<'m> Planner<'m> {
             }
         }
         for (i, &v) in self.model.outputs.iter().enumerate() {
-            if self.operands[v].is_none() {
-                let shape = host(&self.model.values[v]);
+            let shape = host(&self.model.values[v]);
+            if self.operands[v].is_none() && layout::same_places(&shape, &self.layouts.homes[v]) {
                 self.operands[v] = Some(Operand { buffer: Buffer::Output(i), offset: 0, shape });
             }
         }
@@ -123,9 +147,10 @@ impl<'m> Planner<'m> {
         }
     }
 
-    /// Gives a value a place, unless it has one or is the host's.
+    /// Gives a value a place, unless it has one, is the host's, or is to lie in another order.
     pub fn claim(&mut self, value: usize, place: Operand) {
-        if self.operands[value].is_none() && self.model.values[value].kind == ValueKind::Temp {
+        let free = self.operands[value].is_none() && self.model.values[value].kind == ValueKind::Temp;
+        if free && layout::same_order(&place.shape, &self.layouts.homes[value]) {
             self.operands[value] = Some(place);
         }
     }
@@ -147,27 +172,27 @@ impl<'m> Planner<'m> {
         }
     }
 
-    fn op(&mut self, op: &'m OpT) -> Result<(), Error> {
+    fn op(&mut self, index: usize, op: &'m OpT) -> Result<(), Error> {
         self.keep_apart(op);
-        let site = Site {
-            name: &op.name,
-            op: op.kind.op_kind_type().variant_name().unwrap_or("?"),
-            handles: op.debug_handles.as_deref().unwrap_or_default(),
-        };
+        let site = site(op);
+        for (value, layout) in std::mem::take(&mut self.layouts.copies[index]) {
+            self.read_copy(site, value, layout)?;
+        }
+        self.bring_back(site, op)?;
         let operator = ops::operator(&op.kind).expect("operands::check: a known kind");
-        operator.plan(self, site, op.outputs[0] as usize)
+        operator.plan(self, site, op.outputs[0] as usize)?;
+        self.reading.clear();
+        self.deliver(site, op.outputs[0] as usize)
     }
 
     /// Host outputs whose value lies elsewhere (an input, a constant, or another output) are copied at the end.
     fn deliver_outputs(&mut self) -> Result<(), Error> {
         for (i, &v) in self.model.outputs.iter().enumerate() {
             let value = &self.model.values[v];
-            let src = self.input(v);
-            if src.buffer == Buffer::Output(i) {
+            let (src, dst) = (self.input(v), self.host_output(i));
+            if src.buffer == dst.buffer || self.relaid.iter().any(|(_, place)| place.buffer == dst.buffer) {
                 continue;
             }
-            let shape = Strided::with_order(&value.sizes, &value.dim_order);
-            let dst = Operand { buffer: Buffer::Output(i), offset: 0, shape };
             let site = Site { name: &value.name, op: "Copy", handles: &[] };
             self.copy(
                 site,
@@ -187,6 +212,9 @@ impl<'m> Planner<'m> {
 
     /// Where a value that has been computed lies.
     pub fn input(&self, value: usize) -> Operand {
+        if let Some(&(_, copy)) = self.reading.iter().find(|(v, _)| *v == value) {
+            return copy;
+        }
         self.operands[value].expect("operands::check: values are defined before use")
     }
 
@@ -195,7 +223,7 @@ impl<'m> Planner<'m> {
         if let Some(place) = self.operands[value] {
             return place;
         }
-        let place = self.buffer(self.layouts[value], model::width(self.value(value).dtype));
+        let place = self.fresh(value);
         self.operands[value] = Some(place);
         place
     }
@@ -210,7 +238,7 @@ impl<'m> Planner<'m> {
     pub fn output_over(&mut self, out: usize, over: &[usize], apart: &[usize]) -> Operand {
         if self.operands[out].is_none() {
             let fits = |&&v: &&usize| self.may_overwrite(v, over, apart, out);
-            self.operands[out] = over.iter().find(fits).and_then(|&v| self.operands[v]);
+            self.operands[out] = over.iter().find(fits).map(|&v| self.input(v));
         }
         self.output(out)
     }
@@ -221,81 +249,17 @@ impl<'m> Planner<'m> {
         let same_kind = self.value(value).dtype == self.value(out).dtype;
         let whole = place.shape.elements() * model::width(self.value(value).dtype) == self.buffers[buffer];
         let dense = place.offset == 0 && whole && layout::is_dense(&place.shape);
-        if !same_kind || !dense || place.shape.sizes() != self.value(out).sizes {
+        if !same_kind || !dense || !layout::same_places(&place.shape, &self.layouts.homes[out]) {
             return false;
         }
-        let inside = |v: usize| self.operands[v].filter(|o| o.buffer == place.buffer);
-        let needed = (0..self.operands.len()).any(|v| self.last_uses[v] > self.now && inside(v).is_some());
-        let other = over.iter().any(|&v| inside(v).is_some_and(|o| o != place));
-        !needed && !other && apart.iter().all(|&v| inside(v).is_none())
-    }
-
-    /// A value the op reads: where it lies or, where a kernel is so much slower on that, a copy in the layout `better`.
-    /// `problem` gives the problem for a layout of the value, or none where it cannot be stated.
-    ///
-    /// # Errors
-    /// Those of [`Planner::copy`].
-    pub fn read_as<F: Family, P: Into<Option<F::Problem>>>(
-        &mut self,
-        site: Site<'_>,
-        value: usize,
-        better: Strided,
-        rows: &'static [Kernel<F>],
-        mut problem: impl FnMut(Strided) -> P,
-    ) -> Result<Operand, Error> {
-        let src = self.input(value);
-        if layout::same_places(&src.shape, &better) {
-            return Ok(src);
-        }
-        let copied = self.relaid.iter().find(|(v, place)| *v == value && place.shape == better);
-        let copied = copied.map(|(_, place)| *place);
-        let mut ns = |shape| problem(shape).into().map_or(f64::INFINITY, |p| self.ns(rows, &p));
-        let copy_ns = if copied.is_some() { 0.0 } else { self.copy_ns(src.shape, better) };
-        if !pays(src.buffer, ns(src.shape), ns(better) + copy_ns) {
-            return Ok(src);
-        }
-        if let Some(place) = copied {
-            return Ok(place);
-        }
-        let dtype = self.value(value).dtype;
-        let place = self.buffer(better, model::width(dtype));
-        let why = format!("{} reads {} faster", F::NAME, layout::describe(&better));
-        self.copy(site, dtype, src, place, &why)?;
-        self.relaid.push((value, place));
-        Ok(place)
-    }
-
-    /// Where an f32 output is to be written first: `dst`, or a buffer in the layout `better` where a kernel is so much
-    /// slower on the former that a copy pays, which [`Planner::deliver`] makes.
-    pub fn write_as<F: Family, P: Into<Option<F::Problem>>>(
-        &mut self,
-        dst: Operand,
-        better: Strided,
-        rows: &'static [Kernel<F>],
-        mut problem: impl FnMut(Strided) -> P,
-    ) -> Operand {
-        if layout::same_places(&dst.shape, &better) {
-            return dst;
-        }
-        let mut ns = |shape| problem(shape).into().map_or(f64::INFINITY, |p| self.ns(rows, &p));
-        if pays(dst.buffer, ns(dst.shape), ns(better) + self.copy_ns(better, dst.shape)) {
-            self.buffer(better, model::width(DType::F32))
-        } else {
-            dst
-        }
-    }
-
-    /// Copies what a step wrote to `written` to where the value belongs, if that is elsewhere.
-    ///
-    /// # Errors
-    /// Those of [`Planner::copy`].
-    pub fn deliver(&mut self, site: Site<'_>, out: usize, written: Operand) -> Result<(), Error> {
-        let place = self.output(out);
-        if place.buffer == written.buffer && place.offset == written.offset {
-            return Ok(());
-        }
-        let why = format!("{} is written faster", layout::describe(&written.shape));
-        self.copy(site, self.value(out).dtype, written, place, &why)
+        let lies = |o: &Operand| o.buffer == place.buffer;
+        let inside = |v: usize| self.operands[v].as_ref().is_some_and(lies);
+        let copies = |v: usize| self.relaid.iter().any(|(of, o)| *of == v && lies(o));
+        let needed =
+            (0..self.operands.len()).any(|v| self.last_uses[v] > self.now && (inside(v) || copies(v)));
+        let read = |v: usize| Some(self.input(v)).filter(lies);
+        let other = over.iter().any(|&v| read(v).is_some_and(|o| o != place));
+        !needed && !other && apart.iter().all(|&v| read(v).is_none())
     }
 
     /// Predicted time of a problem, infinite where no row takes it.
@@ -303,8 +267,16 @@ impl<'m> Planner<'m> {
         select(rows, problem, self.target.isa, &self.target.rates).map_or(f64::INFINITY, |choice| choice.ns)
     }
 
-    fn copy_ns(&self, src: Strided, dst: Strided) -> f64 {
-        self.ns(moves::KERNELS, &move_problem(src, dst, 4))
+    /// A new buffer for a value, in the order it is to lie in.
+    fn fresh(&mut self, value: usize) -> Operand {
+        let home = &self.layouts.homes[value];
+        let dense = Strided::with_order(home.sizes(), &layout::order(home));
+        self.buffer(dense, model::width(self.value(value).dtype))
+    }
+
+    /// Predicted time of copying a value from one layout to another.
+    pub fn copy_ns(&self, value: usize, src: Strided, dst: Strided) -> f64 {
+        self.ns(moves::KERNELS, &move_problem(src, dst, model::width(self.value(value).dtype)))
     }
 
     /// A new dense buffer.
@@ -313,18 +285,40 @@ impl<'m> Planner<'m> {
         Operand { buffer: Buffer::Arena(self.buffers.len() - 1), offset: 0, shape }
     }
 
-    /// A view: relabels `src` as `out` where `out` has no place of its own, else copies.
+    /// A view: relabels `src` as `out` where `out` is to lie like that, else copies.
     pub fn view(&mut self, site: Site<'_>, out: usize, src: Operand) -> Result<(), Error> {
-        match self.operands[out] {
-            None => {
-                self.operands[out] = Some(src);
-                Ok(())
-            }
-            Some(place) if place == src => Ok(()),
-            Some(place) => {
-                self.copy(site, self.value(out).dtype, src, place, "the view's result has a place of its own")
+        if let (Some(ns), Some(place)) = (&mut self.trial, self.operands[out]) {
+            // Copies are priced as what they are, conversions of the value, not with the view.
+            *ns += if layout::same_order(&src.shape, &place.shape) { 0.0 } else { f64::INFINITY };
+            return Ok(());
+        }
+        let place = match self.operands[out] {
+            Some(place) => place,
+            None if layout::same_order(&src.shape, &self.layouts.homes[out]) => src,
+            None => self.fresh(out),
+        };
+        self.operands[out] = Some(place);
+        if place == src {
+            return Ok(());
+        }
+        self.copy(site, self.value(out).dtype, src, place, "the view's result has a place of its own")
+    }
+
+    /// A part of a concatenation, which has a place in the whole: copied unless it was written there.
+    pub fn part(&mut self, site: Site<'_>, value: usize, place: Operand) -> Result<(), Error> {
+        let value_of = self.value(value);
+        if self.trial.is_some() {
+            let Some(src) = self.operands[value] else { return Ok(()) };
+            // It would be written there, if that is left to the planner; other parts are on trial apart.
+            if value_of.kind == ValueKind::Temp && layout::same_order(&src.shape, &place.shape) {
+                return Ok(());
             }
         }
+        let src = self.input(value);
+        if src == place {
+            return Ok(());
+        }
+        self.copy(site, value_of.dtype, src, place, "a concatenated part also lies elsewhere")
     }
 
     /// A stand-alone copy: the last resort.
@@ -364,9 +358,14 @@ impl<'m> Planner<'m> {
         let choice = select(rows, &problem, self.target.isa, &self.target.rates).ok_or_else(|| {
             Error::unsupported(site.name, format!("no {} kernel takes {problem:?}", F::NAME))
         })?;
-        let workspace = (choice.kernel.workspace)(&problem);
-        let shared = (workspace.shared > 0).then(|| self.buffer(Strided::contiguous(&[workspace.shared]), 1));
+        if let Some(ns) = &mut self.trial {
+            *ns += choice.ns;
+            return Ok(());
+        }
         let cost = F::cost(&problem);
+        let taken = choice.kernel.take(problem);
+        let workspace = taken.workspace();
+        let shared = (workspace.shared > 0).then(|| self.buffer(Strided::contiguous(&[workspace.shared]), 1));
         let mut reason = format!("{}: {}", choice.kernel.name, micros(choice.ns));
         let others = choice.candidates.iter().filter(|(name, _)| *name != choice.kernel.name);
         for (name, answer) in others {
@@ -384,7 +383,7 @@ impl<'m> Planner<'m> {
             category: about.category,
             shape: about.shape,
             kernel: choice.kernel.name.to_owned(),
-            engine: "cpu",
+            engine: if choice.kernel.isa.in_unit() { "sme" } else { "cpu" },
             layout_in: layout::describe(&about.src.shape),
             layout_out: layout::describe(&about.dst.shape),
             flops: cost.flops,
@@ -401,7 +400,7 @@ impl<'m> Planner<'m> {
             buffers: buffers.collect(),
             report,
             scratch: workspace.per_worker,
-            step: Box::new(KernelStep { kernel: choice.kernel, problem, operands, shared }),
+            step: Box::new(KernelStep { taken, operands, shared }),
         });
         Ok(())
     }
@@ -430,15 +429,17 @@ impl<'m> Planner<'m> {
         }
         let scratch = self.steps.iter().map(|p| p.scratch).max().unwrap_or(0);
         let (steps, reports) = self.steps.into_iter().map(|p| (p.step, p.report)).unzip();
-        Ok(Plan { steps, reports, arena, places, scratch })
+        Ok(Plan { steps, reports, arena, places, scratch, values: self.layouts.values })
     }
 }
 
-/// Whether a copy is worth it: by a margin, as times are predicted, and at the host's boundary, where converting rides
-/// in a load or store, only to get away from a kernel that does it an element at a time.
-fn pays(buffer: Buffer, plain: f64, copied: f64) -> bool {
-    let margin = if matches!(buffer, Buffer::Arena(_)) { 1.25 } else { 4.0 };
-    copied.is_finite() && plain > margin * copied
+/// What messages call an op.
+fn site(op: &OpT) -> Site<'_> {
+    Site {
+        name: &op.name,
+        op: op.kind.op_kind_type().variant_name().unwrap_or("?"),
+        handles: op.debug_handles.as_deref().unwrap_or_default(),
+    }
 }
 
 fn move_problem(src: Strided, dst: Strided, width: usize) -> moves::Problem {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use tandem_base::Isa;
 
+pub use crate::layout::ValueReport;
+
 /// Kind of work, as profiles group it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Category {
@@ -44,7 +46,7 @@ pub struct StepReport {
     pub shape: String,
     /// Kernel row.
     pub kernel: String,
-    /// "cpu".
+    /// "sme" where it runs in the matrix unit, else "cpu".
     pub engine: &'static str,
     /// Layout of the first operand.
     pub layout_in: String,
@@ -67,6 +69,10 @@ pub struct StepReport {
 pub struct Report {
     /// Steps in order.
     pub steps: Vec<StepReport>,
+    /// Layouts of the program's values.
+    pub values: Vec<ValueReport>,
+    /// Symbols and the values planned for; none of a program of fixed sizes.
+    pub symbols: Vec<(String, i64)>,
     /// Memory of all intermediate values and shared workspaces.
     pub arena_bytes: usize,
     /// Most bytes of these alive at one time.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tandem_base::{Crew, Lease, Scratch, Span, SpanMut, Strided};
-use tandem_kernels::{Family, Kernel};
+use tandem_kernels::{ArgError, Element, Family, Taken};
 
 use crate::error::Error;
 use crate::method::{Constants, Input};
@@ -113,14 +113,29 @@ impl<'a> Run<'_, 'a> {
         Some(Span::from(entry.get(*at..*at + *len)?))
     }
 
+    /// An operand of a float, to read.
+    pub fn elements<E: Element>(&self, operand: &Operand) -> Option<Span<'a, E>> {
+        self.bytes(operand, size_of::<E>())?.cast()
+    }
+
+    /// An operand of a float, to write.
+    pub fn elements_mut<E: Element>(&self, operand: &Operand) -> Option<SpanMut<'a, E>> {
+        self.bytes_mut(operand, size_of::<E>())?.cast()
+    }
+
     /// An f32 operand, to read.
     pub fn f32(&self, operand: &Operand) -> Option<Span<'a, f32>> {
-        self.bytes(operand, 4)?.cast()
+        self.elements(operand)
     }
 
     /// An f32 operand, to write.
     pub fn f32_mut(&self, operand: &Operand) -> Option<SpanMut<'a, f32>> {
-        self.bytes_mut(operand, 4)?.cast()
+        self.elements_mut(operand)
+    }
+
+    /// Weights of a float.
+    pub fn weight<E: Element>(&self, constant: usize) -> Option<Span<'a, E>> {
+        self.constant(constant)?.cast()
     }
 
     /// An f32 constant, empty for `None`.
@@ -139,31 +154,39 @@ pub(crate) trait Bind<F: Family>: Send + Sync {
     fn buffers(&self) -> Vec<Buffer>;
 }
 
+/// Why a step did not run.
+pub(crate) enum Fault {
+    /// What the host passed names an element that does not exist.
+    Argument(String),
+    /// The plan is wrong.
+    Plan(String),
+}
+
 /// Something to do in an execute.
 pub(crate) trait Step: Send + Sync {
-    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), String>;
+    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault>;
 }
 
 /// The one kind of step: a kernel row on operands.
 pub(crate) struct KernelStep<F: Family, B> {
-    pub kernel: &'static Kernel<F>,
-    pub problem: F::Problem,
+    pub taken: Taken<F>,
     pub operands: B,
     pub shared: Option<Operand>,
 }
 
 impl<F: Family, B: Bind<F>> Step for KernelStep<F, B> {
-    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), String> {
-        let unreachable = || format!("{}: an operand lies outside its memory", self.kernel.name);
+    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault> {
+        let unreachable =
+            || Fault::Plan(format!("{}: an operand lies outside its memory", self.taken.kernel().name));
         let args = self.operands.args(run).ok_or_else(unreachable)?;
         let shared = match &self.shared {
             Some(operand) => run.bytes_mut(operand, 1).ok_or_else(unreachable)?,
             None => SpanMut::empty(),
         };
-        let task = self
-            .kernel
-            .bind(&self.problem, args, shared)
-            .map_err(|e| format!("{}: {e}", self.kernel.name))?;
+        let task = self.taken.bind(args, shared).map_err(|e| match e {
+            ArgError::Place { .. } => Fault::Argument(e.to_string()),
+            _ => Fault::Plan(format!("{}: {e}", self.taken.kernel().name)),
+        })?;
         run.crew.run(&task, run.scratch);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use common::dynamic::{dynamic, dynamic_rows, image};
 use common::{Builder, Model, Random, Stages, models, run};
 use tandem_engine::{ErrorKind, LoadOptions};
 use tandem_schemas::program::*;
@@ -241,7 +242,29 @@ fn mutate(r: &mut Random, program: &mut ProgramT) {
         10 => program.ops.swap(which, r.below(which + 1)),
         11 => drop(program.ops.remove(which)),
         12 => other_kind(r, &mut program.ops[which]),
+        13..=15 if program.symbols.is_some() => symbolic(r, program, at),
         _ => op(r, &mut program.ops[which]),
+    }
+}
+
+fn symbolic(r: &mut Random, program: &mut ProgramT, value: usize) {
+    let n = number(r);
+    let exprs = program.exprs.get_or_insert_default();
+    let (expr, bounds) = (r.below(exprs.len()), program.symbols.get_or_insert_default());
+    let symbol = r.below(bounds.len());
+    match (r.below(6), exprs.get_mut(expr), bounds.get_mut(symbol)) {
+        (0, Some(expr), _) => expr.op = ExprOp(r.below(12) as u8),
+        (1, Some(expr), _) => expr.a = n,
+        (2, Some(expr), _) => expr.b = n,
+        (3, _, Some(symbol)) => symbol.min = n,
+        (4, _, Some(symbol)) => symbol.max = if r.below(2) == 0 { i64::MAX } else { n },
+        _ => {
+            let dims = program.values[value].shape.get_or_insert_default();
+            let at = r.below(dims.len());
+            if let Some(dim) = dims.get_mut(at) {
+                dim.expr = n as i32;
+            }
+        }
     }
 }
 
@@ -279,7 +302,8 @@ fn bases() -> Vec<Model> {
     let rows = w.reshape(rows, &[1, 6, 8]);
     let out = w.linear(rows, 4, &Stages::default());
     w.output(out);
-    vec![b.finish(), w.finish(), models::blocks(6, 4)]
+    let dynamic = [dynamic(image, &[(1, 24), (1, 32)]), dynamic_rows(40)];
+    [vec![b.finish(), w.finish(), models::blocks(6, 4)], dynamic.into()].concat()
 }
 
 fn exercise(model: &Model) -> Result<bool, String> {
@@ -301,6 +325,8 @@ fn exercise(model: &Model) -> Result<bool, String> {
     let inputs = model.inputs(&method, 1);
     match catch_unwind(AssertUnwindSafe(|| run(&mut method, &inputs, 2))) {
         Ok(Ok(_)) => Ok(true),
+        // Changed expressions may tell other symbols than those the sizes were made of.
+        Ok(Err(e)) if model.program.symbols.is_some() && e.kind() != ErrorKind::Internal => Ok(false),
         Ok(Err(e)) => Err(format!("an error in execute: {e}")),
         Err(_) => Err("a panic in execute".to_owned()),
     }

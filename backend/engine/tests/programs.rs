@@ -239,7 +239,11 @@ fn errors_name_stage_op_and_values() {
         (&|m| conv(m, &|op| op.kernel = vec![5, 5]), ErrorKind::InvalidProgram, "verify: op0:"),
         (&|m| m.program.constants[0].length -= 4, ErrorKind::InvalidProgram, "verify: op0: c0 has"),
         (&|m| m.program.constants[1].offset = 1 << 40, ErrorKind::InvalidProgram, "verify: c1:"),
-        (&|m| m.program.values[0].dtype = DType::F16, ErrorKind::NotSupported, "plan: op0: F16 of v0"),
+        (
+            &|m| m.program.values[0].dtype = DType::F16,
+            ErrorKind::InvalidProgram,
+            "verify: op0: v0 is F16, F32 expected",
+        ),
         (&|m| m.program.entries[0].key = "none".to_owned(), ErrorKind::MissingConstant, "constant none"),
     ];
     for (change, kind, message) in cases {

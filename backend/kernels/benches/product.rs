@@ -73,6 +73,7 @@ const CONVS: &[Case] = &[
     case("1x1 576→96 @14", &[576], 14, 1, 1, 96),
     case("1x1 960→320 @7", &[960], 7, 1, 1, 320),
     Case { shuffle: 2, ..case("1x1 128→64 shuffle @128", &[128], 128, 1, 1, 64) },
+    case("7x7 s2 3→64 @224", &[3], 224, 7, 2, 64),
     Case { last: false, ..case("7x7 s2 3→64 @224 nchw", &[3], 224, 7, 2, 64) },
     Case { last: false, ..case("3x3 s2 3→32 @224 nchw", &[3], 224, 3, 2, 32) },
     Case { last: false, ..case("2x2 s2 5→64 @512 nchw", &[5], 512, 2, 2, 64) },

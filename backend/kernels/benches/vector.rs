@@ -107,7 +107,7 @@ impl Bench {
         let data: Vec<AlignedBuf> = src.iter().map(|s| floats(s.extent())).collect();
         let mut out = floats(dst.extent());
         let to = span_mut(&mut out);
-        let problem = elementwise::Problem { func, src: src.to_vec(), dst, act: Act::None };
+        let problem = elementwise::Problem { func, src: src.iter().copied().collect(), dst, act: Act::None };
         self.rows(name, elementwise::KERNELS, &problem, || {
             let mut spans = [Span::empty(); 3];
             spans.iter_mut().zip(&data).for_each(|(s, d)| *s = span(d));

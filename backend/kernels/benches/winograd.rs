@@ -137,7 +137,7 @@ fn main() {
             continue;
         }
         let mut bench = Bench::new(problem(case));
-        let flops = Conv::cost(&bench.problem).flops;
+        let flops = <Conv>::cost(&bench.problem).flops;
         let rows: Vec<_> = rows.iter().filter(|row| (row.supports)(&bench.problem).is_ok()).collect();
         let mut best = vec![[f64::INFINITY; 2]; rows.len()];
         let end = Instant::now() + Duration::from_millis(1500);

@@ -6,23 +6,38 @@
 
 use tandem_base::team::{Scratch, Team};
 use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
-use tandem_kernels::{Epilogue, EpilogueArgs, Family, Kernel, Rates, select};
-use tandem_kernels::{conv, depthwise, gemm, panels, qgemm, softmax};
+use tandem_kernels::quant::Affine;
+use tandem_kernels::{Element, Epilogue, EpilogueArgs, Family, Kernel, Rates, select};
+use tandem_kernels::{conv, convert, depthwise, gemm, panels, qconv, qgemm, softmax};
 
 /// A case's name and the steps it takes.
 type Case = (&'static str, fn(&mut Op));
 
 const CASES: &[Case] = &[
-    ("linear_f32", |op| linear_f32(op, [256, 1024, 1024])),
-    ("conv_f32", |op| conv_f32(op, image([1, 64, 56, 56], NCHW))),
-    ("conv_f32_nhwc", |op| conv_f32(op, image([1, 64, 56, 56], NHWC))),
-    ("matmul_f32", |op| matmul_f32(op, [8, 256, 64, 256])),
+    ("linear_f32", |op| linear(op, gemm::KERNELS, [256, 1024, 1024])),
+    ("gemv_f32", |op| linear(op, gemm::KERNELS, [1, 1024, 1024])),
+    ("linear_f16", |op| linear(op, gemm::KERNELS_F16, [256, 1024, 1024])),
+    ("linear_bf16", |op| linear(op, gemm::KERNELS_BF16, [256, 1024, 1024])),
+    ("conv_f32", |op| conv(op, conv::KERNELS, image([1, 64, 56, 56], NCHW))),
+    ("conv_f32_nhwc", |op| conv(op, conv::KERNELS, image([1, 64, 56, 56], NHWC))),
+    ("conv_f16", |op| conv(op, conv::KERNELS_F16, image([1, 64, 56, 56], NCHW))),
+    ("conv_f16_nhwc", |op| conv(op, conv::KERNELS_F16, image([1, 64, 56, 56], NHWC))),
+    ("conv_bf16", |op| conv(op, conv::KERNELS_BF16, image([1, 64, 56, 56], NCHW))),
+    ("matmul_f32", |op| matmul(op, gemm::KERNELS, [8, 256, 64, 256])),
+    ("matmul_f16", |op| matmul(op, gemm::KERNELS_F16, [8, 256, 64, 256])),
     ("linear_dynamic_int8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, qgemm::Scheme::Dynamic)),
     ("linear_static_int8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, STATIC)),
     ("linear_dynamic_int4", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I4, qgemm::Scheme::Dynamic)),
     ("linear_8da4w_g32", |op| {
         linear_q(op, [256, 1024, 1024], qgemm::Weights::I4Groups { size: 32 }, qgemm::Scheme::Dynamic)
     }),
+    ("gemv_dynamic_int8", |op| linear_q(op, [1, 1024, 1024], qgemm::Weights::I8, qgemm::Scheme::Dynamic)),
+    ("gemv_dynamic_int4", |op| linear_q(op, [1, 1024, 1024], qgemm::Weights::I4, qgemm::Scheme::Dynamic)),
+    ("gemv_8da4w_g32", |op| {
+        linear_q(op, [1, 1024, 1024], qgemm::Weights::I4Groups { size: 32 }, qgemm::Scheme::Dynamic)
+    }),
+    ("conv_static_int8", |op| conv_q(op, image([1, 64, 56, 56], NCHW))),
+    ("conv_static_int8_nhwc", |op| conv_q(op, image([1, 64, 56, 56], NHWC))),
     ("softmax_f32", |op| softmax_f32(op, &[256, 1024])),
     ("depthwise_f32", |op| depthwise_f32(op, image([1, 64, 56, 56], NCHW))),
     ("depthwise_f32_nhwc", |op| depthwise_f32(op, image([1, 64, 56, 56], NHWC))),
@@ -52,7 +67,7 @@ fn main() {
     op.run();
 }
 
-fn linear_f32(op: &mut Op, [m, n, k]: [usize; 3]) {
+fn linear<E: Element>(op: &mut Op, rows: &'static [Kernel<gemm::Gemm<E>>], [m, n, k]: [usize; 3]) {
     let problem = gemm::Problem {
         lhs: Strided::contiguous(&[1, m, k]),
         rhs: gemm::Rhs::Panels,
@@ -61,8 +76,8 @@ fn linear_f32(op: &mut Op, [m, n, k]: [usize; 3]) {
         epilogue: Epilogue { bias: true, ..Epilogue::default() },
     };
     let epilogue = EpilogueArgs { bias: floats(panels::padded(n)), ..EpilogueArgs::none() };
-    let (lhs, rhs) = (floats(m * k), floats(k * panels::padded(n)));
-    op.step(gemm::KERNELS, problem, gemm::Args { lhs, rhs, epilogue, dst: room(m * n) });
+    let (lhs, rhs) = (numbers(m * k), numbers(k.next_multiple_of(E::PER_WORD) * panels::padded(n)));
+    op.step(rows, problem, gemm::Args { lhs, rhs, epilogue, dst: room(m * n) });
 }
 
 /// f32 in and out, quantised weights.
@@ -85,7 +100,7 @@ fn linear_q(op: &mut Op, [m, n, k]: [usize; 3], weights: qgemm::Weights, scheme:
     op.step(qgemm::KERNELS, problem, args);
 }
 
-fn matmul_f32(op: &mut Op, [batch, m, k, n]: [usize; 4]) {
+fn matmul<E: Element>(op: &mut Op, rows: &'static [Kernel<gemm::Gemm<E>>], [batch, m, k, n]: [usize; 4]) {
     let rhs = Strided::contiguous(&[batch, k, n]);
     let problem = gemm::Problem {
         lhs: Strided::contiguous(&[batch, m, k]),
@@ -94,18 +109,15 @@ fn matmul_f32(op: &mut Op, [batch, m, k, n]: [usize; 4]) {
         alpha: 1.0,
         epilogue: Epilogue::default(),
     };
-    let (lhs, rhs) = (floats(batch * m * k), floats(batch * k * n));
-    op.step(
-        gemm::KERNELS,
-        problem,
-        gemm::Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: room(batch * m * n) },
-    );
+    let (lhs, rhs) = (numbers(batch * m * k), numbers(batch * k * n));
+    let args = gemm::Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: room(batch * m * n) };
+    op.step(rows, problem, args);
 }
 
 /// 3×3, padding 1, as many channels out as in.
-fn conv_f32(op: &mut Op, image: Strided) {
-    let problem = conv::Problem {
-        src: vec![image],
+fn conv_problem(image: Strided) -> conv::Problem {
+    conv::Problem {
+        src: [image].into_iter().collect(),
         dst: image,
         kernel: [3; 2],
         stride: [1; 2],
@@ -115,17 +127,48 @@ fn conv_f32(op: &mut Op, image: Strided) {
         shuffle: 1,
         epilogue: Epilogue { bias: true, ..Epilogue::default() },
         fast_math: false,
-    };
+    }
+}
+
+fn conv<E: Element>(op: &mut Op, rows: &'static [Kernel<conv::Conv<E>>], image: Strided) {
+    let problem = conv_problem(image);
     let columns = problem.padded_columns();
     let mut src = [Span::empty(); conv::MAX_SEGMENTS];
-    src[0] = floats(image.extent());
+    src[0] = numbers(image.extent());
     let args = conv::Args {
         src,
-        weight: floats(problem.k() * columns),
+        weight: numbers(E::PER_WORD * problem.words(E::PER_WORD) * columns),
         epilogue: EpilogueArgs { bias: floats(columns), ..EpilogueArgs::none() },
         dst: room(image.extent()),
     };
-    op.step(conv::KERNELS, problem, args);
+    op.step(rows, problem, args);
+}
+
+/// f32 in and out, i8 between them: 3×3, padding 1, as many channels out as in.
+fn conv_q(op: &mut Op, image: Strided) {
+    let (src, dst) = (Affine { scale: 1.0 / 128.0, zero: 3 }, Affine { scale: 0.25, zero: -5 });
+    let problem = qconv::Problem { conv: conv_problem(image), src, dst };
+    let columns = problem.conv.padded_columns();
+    let n = image.extent();
+    let [quantised, result] = [buffer(n), buffer(n)];
+    let step = convert::Problem { src: image, dst: image, affine: src };
+    let into = quantised.cast().expect("bytes");
+    op.step(convert::QUANTISE, step, convert::Args { src: floats(n), dst: into });
+    let mut segments = [Span::empty(); conv::MAX_SEGMENTS];
+    segments[0] = into.read();
+    let args = qconv::Args {
+        src: segments,
+        // Any bytes will do for what is counted.
+        weight: floats(qconv::WORD * problem.conv.words(qconv::WORD) * columns / 4).cast().expect("bytes"),
+        sums: floats(columns).cast().expect("as wide"),
+        scale: floats(columns),
+        bias: floats(columns),
+        dst: result.cast().expect("bytes"),
+    };
+    let result = args.dst.read();
+    op.step(qconv::KERNELS, problem, args);
+    let step = convert::Problem { src: image, dst: image, affine: dst };
+    op.step(convert::DEQUANTISE, step, convert::Args { src: result, dst: room(n) });
 }
 
 /// 3×3, padding 1.
@@ -201,17 +244,23 @@ fn buffer(bytes: usize) -> SpanMut<'static, u8> {
 }
 
 /// Room for a result.
-fn room(elements: usize) -> SpanMut<'static, f32> {
-    buffer(4 * elements).cast().expect("aligned")
+fn room<E: Element>(elements: usize) -> SpanMut<'static, E> {
+    buffer(elements * size_of::<E>()).cast().expect("aligned")
+}
+
+fn floats(elements: usize) -> Span<'static, f32> {
+    numbers(elements)
 }
 
 /// Numbers in -1..1.
-fn floats(elements: usize) -> Span<'static, f32> {
-    let buf = Box::leak(Box::new(AlignedBuf::zeroed(4 * elements)));
+fn numbers<E: Element>(elements: usize) -> Span<'static, E> {
     let mut state = 1u32;
-    for bytes in buf.bytes_mut().chunks_exact_mut(4) {
+    let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes.copy_from_slice(&((state >> 8) as f32 / (1 << 23) as f32 - 1.0).to_le_bytes());
-    }
+        E::from_f32((state >> 8) as f32 / (1 << 23) as f32 - 1.0)
+    };
+    let numbers: Vec<E> = (0..elements).map(|_| next()).collect();
+    let buf = Box::leak(Box::new(AlignedBuf::zeroed(elements * size_of::<E>())));
+    buf.bytes_mut().copy_from_slice(bytemuck::cast_slice(&numbers));
     Span::from(buf.bytes()).cast().expect("aligned")
 }

@@ -2,6 +2,7 @@
 
 use tandem_base::{Span, Strided};
 
+use crate::element::Element;
 use crate::kernel::{ArgError, check_len};
 
 /// An activation, applied element by element. Numerics follow PyTorch's f32 kernels to a few ulp.
@@ -66,7 +67,7 @@ pub struct Epilogue {
 
 /// The operands of an epilogue. Column arrays are padded to the panels' full width (see [`crate::panels`]).
 #[derive(Clone, Copy, Debug)]
-pub struct EpilogueArgs<'a> {
+pub struct EpilogueArgs<'a, E = f32> {
     /// Bias, empty where the epilogue has none.
     pub bias: Span<'a, f32>,
     /// Scale, empty where the epilogue has none.
@@ -74,7 +75,7 @@ pub struct EpilogueArgs<'a> {
     /// Shift, empty where the epilogue has none.
     pub shift: Span<'a, f32>,
     /// Residual, empty where the epilogue has none. May be the destination itself (same strides).
-    pub residual: Span<'a, f32>,
+    pub residual: Span<'a, E>,
 }
 
 impl Act {
@@ -117,12 +118,39 @@ impl Act {
     }
 }
 
+impl Act {
+    /// The bounds it amounts to, infinite where there are none; `None` if it is no clamp.
+    pub fn clamp(self) -> Option<[f32; 2]> {
+        match self {
+            Self::None => Some([f32::NEG_INFINITY, f32::INFINITY]),
+            Self::Relu => Some([0.0, f32::INFINITY]),
+            Self::Clamp { lo, hi } => Some([lo, hi]),
+            _ => None,
+        }
+    }
+}
+
 impl Epilogue {
+    /// The bounds that all behind the bias amounts to, infinite where there are none; `None` if it is no clamp.
+    pub fn clamp(&self) -> Option<[f32; 2]> {
+        let more = self.scale_shift || self.residual.is_some();
+        match (self.act, self.act2) {
+            (act, Act::None) | (Act::None, act) if !more => act.clamp(),
+            _ => None,
+        }
+    }
+
     /// All stages on one element: `column` is its padded output column, `residual` its offset in the residual.
     ///
     /// # Safety
     /// [`Epilogue::check`] passed for these operands and both offsets lie within what was checked.
-    pub unsafe fn eval(&self, args: &EpilogueArgs<'_>, x: f32, column: usize, residual: usize) -> f32 {
+    pub unsafe fn eval<E: Element>(
+        &self,
+        args: &EpilogueArgs<'_, E>,
+        x: f32,
+        column: usize,
+        residual: usize,
+    ) -> f32 {
         // SAFETY: the caller keeps offsets within the checked operands.
         unsafe {
             let mut x = x;
@@ -134,23 +162,41 @@ impl Epilogue {
                 x = x * *args.scale.ptr().add(column) + *args.shift.ptr().add(column);
             }
             if self.residual.is_some() {
-                x += *args.residual.ptr().add(residual);
+                x += (*args.residual.ptr().add(residual)).to_f32();
             }
             self.act2.eval(x)
         }
     }
 }
 
-impl EpilogueArgs<'_> {
+impl<E> EpilogueArgs<'_, E> {
     /// No operands.
     pub fn none() -> Self {
         Self { bias: Span::empty(), scale: Span::empty(), shift: Span::empty(), residual: Span::empty() }
     }
 }
 
+impl<E: Copy> EpilogueArgs<'_, E> {
+    /// From a padded column on, where the columns reach it.
+    #[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
+    pub(crate) fn skip(&self, column: usize) -> Self {
+        let [bias, scale, shift] =
+            [self.bias, self.scale, self.shift].map(|span| span.skip(column).unwrap_or(span));
+        Self { bias, scale, shift, ..*self }
+    }
+}
+
+impl<'a, E> EpilogueArgs<'a, E> {
+    /// From a padded column on, with a residual of f32.
+    pub(crate) fn widened(&self, column: usize, residual: Span<'a, f32>) -> EpilogueArgs<'a> {
+        let from = |span: Span<'a, f32>| span.skip(column).unwrap_or(Span::empty());
+        EpilogueArgs { bias: from(self.bias), scale: from(self.scale), shift: from(self.shift), residual }
+    }
+}
+
 impl Epilogue {
     /// Checks operand lengths for `columns` padded output columns.
-    pub fn check(&self, args: &EpilogueArgs<'_>, columns: usize) -> Result<(), ArgError> {
+    pub fn check<E>(&self, args: &EpilogueArgs<'_, E>, columns: usize) -> Result<(), ArgError> {
         if self.bias {
             check_len("bias", args.bias.len(), columns)?;
         }

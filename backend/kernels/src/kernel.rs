@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use tandem_base::{Isa, Span, SpanMut, Strided, Task, mem};
+use tandem_base::{Isa, Span, SpanMut, Strided, Task, mem, sme};
 
 /// What all kernels of a folder compute: a problem (shapes and options, no pointers) and its arguments.
 pub trait Family: Sized + 'static {
@@ -31,8 +31,8 @@ pub struct Cost {
     pub bytes: f64,
 }
 
-/// Rates of one thread of this machine, from which rows predict their time.
-#[derive(Clone, Copy, Debug)]
+/// Rates of one thread of a machine, from which rows predict their time.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// Multiply-adds at the widest enabled vectors, in GFLOP/s.
     pub fma_gflops: f64,
@@ -42,12 +42,72 @@ pub struct Rates {
     pub l2_gbs: f64,
     /// Bandwidth out of memory, in GB/s.
     pub dram_gbs: f64,
+    /// Of the matrix unit the thread reaches, where there is one.
+    pub unit: UnitRates,
+}
+
+/// Rates of a matrix unit that one thread drives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnitRates {
+    /// Multiply-adds of f32 outer products, in GFLOP/s.
+    pub f32_gflops: f64,
+    /// Of outer products of 16-bit floats, summed in f32.
+    pub f16_gflops: f64,
+    /// Of outer products of i8, in GOP/s.
+    pub i8_gops: f64,
+    /// Multiply-adds of multi-vector instructions into ZA, in GFLOP/s of f32.
+    pub vector_gflops: f64,
+    /// Elements to or from a slab, in Gelement/s.
+    pub copy_gelems: f64,
+    /// Bandwidth out of an L2 that holds `l2_bytes`, in GB/s.
+    pub l2_gbs: f64,
+    /// Bandwidth out of memory, in GB/s.
+    pub dram_gbs: f64,
+    /// Bytes that stay in L2.
+    pub l2_bytes: f64,
+    /// Time to enter and leave streaming mode, in ns.
+    pub entry_ns: f64,
 }
 
 impl Default for Rates {
-    /// A middling AVX-512 core; replaced by what the engine measures or a device profile says.
+    /// A middling AVX-512 core; replaced by what a device profile says.
     fn default() -> Self {
-        Self { fma_gflops: 110.0, vector_gelems: 8.0, l2_gbs: 80.0, dram_gbs: 12.0 }
+        Self {
+            fma_gflops: 110.0,
+            vector_gelems: 8.0,
+            l2_gbs: 80.0,
+            dram_gbs: 12.0,
+            unit: UnitRates::default(),
+        }
+    }
+}
+
+impl Default for UnitRates {
+    /// An Apple M4's unit as published; entering streaming mode is assumed, copies are of counted instructions.
+    fn default() -> Self {
+        Self {
+            f32_gflops: 1900.0,
+            f16_gflops: 1900.0,
+            i8_gops: 3800.0,
+            vector_gflops: 240.0,
+            copy_gelems: 18.0,
+            l2_gbs: 400.0,
+            dram_gbs: 73.0,
+            l2_bytes: 3e6,
+            entry_ns: 100.0,
+        }
+    }
+}
+
+impl UnitRates {
+    /// Time to read `bytes`, in ns.
+    pub fn read_ns(&self, bytes: f64) -> f64 {
+        bytes / if bytes <= self.l2_bytes { self.l2_gbs } else { self.dram_gbs }
+    }
+
+    /// Multiply-adds of outer products of floats of so many bytes, in GFLOP/s.
+    pub fn gflops(&self, bytes: usize) -> f64 {
+        if bytes == 2 { self.f16_gflops } else { self.f32_gflops }
     }
 }
 
@@ -87,6 +147,13 @@ pub enum ArgError {
         /// the source
         operand: &'static str,
     },
+    /// An index names an element that does not exist.
+    Place {
+        /// the index
+        place: i64,
+        /// number of elements
+        size: usize,
+    },
     /// Shared workspace below what the kernel asked for.
     Workspace {
         /// bytes present
@@ -102,6 +169,7 @@ impl std::fmt::Display for ArgError {
             Self::Short { operand, have, need } => {
                 write!(f, "{operand} has {have} elements, the problem reaches {need}")
             }
+            Self::Place { place, size } => write!(f, "index {place} is out of range of {size} elements"),
             Self::Overlap { operand } => write!(f, "dst overlaps {operand}"),
             Self::Workspace { have, need } => write!(f, "workspace of {have} bytes, {need} needed"),
         }
@@ -171,44 +239,105 @@ pub struct Kernel<F: Family> {
 }
 
 impl<F: Family> Kernel<F> {
-    /// Checks the arguments against the problem and makes a task of them.
+    /// Takes a problem, as selection found it to.
+    ///
+    /// # Panics
+    /// If this CPU lacks the row's instructions or the row does not support the problem: both are selection's to rule
+    /// out.
+    pub fn take(&'static self, problem: F::Problem) -> Taken<F> {
+        let workspace = self.check(&problem);
+        Taken { kernel: self, problem, workspace }
+    }
+
+    /// Checks the arguments against a problem and makes a task of them.
     ///
     /// # Errors
     /// An operand too short, overlapping or without workspace.
     ///
     /// # Panics
-    /// If this CPU lacks the row's instructions or the row does not support the problem: both are selection's to rule
-    /// out.
+    /// As [`Kernel::take`].
     pub fn bind<'p, 'a>(
         &'static self,
         problem: &'p F::Problem,
         args: F::Args<'a>,
         shared: SpanMut<'a, u8>,
     ) -> Result<Bound<'p, 'a, F>, ArgError> {
-        assert!(machine_isa().has(self.isa), "{}: {} needs {}", F::NAME, self.name, self.isa);
+        let workspace = self.check(problem);
+        Bound::new(self, problem, workspace, args, shared)
+    }
+
+    fn check(&self, problem: &F::Problem) -> Workspace {
+        assert!(available().has(self.isa), "{}: {} needs {}", F::NAME, self.name, self.isa);
         if let Err(why) = (self.supports)(problem) {
             panic!("{}: {} does not take {problem:?}: {why}", F::NAME, self.name);
         }
-        let need = (self.workspace)(problem).shared;
-        if shared.len() < need {
-            return Err(ArgError::Workspace { have: shared.len(), need });
-        }
-        F::check(problem, &args)?;
-        Ok(Bound { kernel: self, problem, args, shared })
+        (self.workspace)(problem)
     }
 }
 
-fn machine_isa() -> Isa {
+/// A problem that a row takes, with what is the same in every call.
+pub struct Taken<F: Family> {
+    kernel: &'static Kernel<F>,
+    problem: F::Problem,
+    workspace: Workspace,
+}
+
+impl<F: Family> Taken<F> {
+    /// The row.
+    pub fn kernel(&self) -> &'static Kernel<F> {
+        self.kernel
+    }
+
+    /// Memory it wants.
+    pub fn workspace(&self) -> Workspace {
+        self.workspace
+    }
+
+    /// Checks arguments and makes a task of them.
+    ///
+    /// # Errors
+    /// An operand too short, overlapping or without workspace.
+    pub fn bind<'p, 'a>(
+        &'p self,
+        args: F::Args<'a>,
+        shared: SpanMut<'a, u8>,
+    ) -> Result<Bound<'p, 'a, F>, ArgError> {
+        Bound::new(self.kernel, &self.problem, self.workspace, args, shared)
+    }
+}
+
+/// What rows may need here: what this CPU has, and emulated matrix units where they are built in.
+pub fn available() -> Isa {
+    const EMULATED: Isa = if cfg!(any(test, feature = "emulated")) { Isa::EMULATED } else { Isa::SCALAR };
     static ISA: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
-    *ISA.get_or_init(Isa::detect)
+    *ISA.get_or_init(|| Isa::detect() | EMULATED)
 }
 
 /// A kernel with a problem and checked arguments: a [`Task`].
 pub struct Bound<'p, 'a, F: Family> {
     kernel: &'static Kernel<F>,
     problem: &'p F::Problem,
+    /// Of one worker.
+    scratch: usize,
     args: F::Args<'a>,
     shared: SpanMut<'a, u8>,
+}
+
+impl<'p, 'a, F: Family> Bound<'p, 'a, F> {
+    /// For a row that takes the problem and wants this workspace.
+    fn new(
+        kernel: &'static Kernel<F>,
+        problem: &'p F::Problem,
+        workspace: Workspace,
+        args: F::Args<'a>,
+        shared: SpanMut<'a, u8>,
+    ) -> Result<Self, ArgError> {
+        if shared.len() < workspace.shared {
+            return Err(ArgError::Workspace { have: shared.len(), need: workspace.shared });
+        }
+        F::check(problem, &args)?;
+        Ok(Self { kernel, problem, scratch: workspace.per_worker, args, shared })
+    }
 }
 
 // SAFETY: rows keep the contract of `Task` (stated at `RunFn`), tested on every row by splitting tiles.
@@ -220,7 +349,10 @@ unsafe impl<F: Family> Task for Bound<'_, '_, F> {
         (self.kernel.tiles)(self.problem, phase)
     }
     fn scratch(&self) -> usize {
-        (self.kernel.workspace)(self.problem).per_worker
+        self.scratch
+    }
+    fn workers(&self) -> usize {
+        if self.kernel.isa.in_unit() { sme::units() } else { usize::MAX }
     }
     unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         // SAFETY: `bind` checked instructions and arguments, the caller keeps `Task::run`'s contract.

@@ -5,14 +5,20 @@
 
 pub mod attention;
 pub mod conv;
+pub mod convert;
 pub mod deconv;
 pub mod depthwise;
+pub mod element;
 pub mod elementwise;
 pub mod epilogue;
+pub mod fold;
+pub mod gather;
 pub mod gemm;
+pub mod grid;
 #[cfg(all(test, unix))]
 mod guard;
 pub mod kernel;
+pub mod mixed;
 pub mod moves;
 mod nest;
 pub mod norm;
@@ -20,15 +26,27 @@ pub mod panels;
 pub mod peak;
 pub mod pool;
 mod product;
+pub mod qconv;
 pub mod qgemm;
+pub mod quant;
 pub mod reduce;
 pub mod resize;
+pub mod scan;
 pub mod simd;
-#[cfg(any(target_arch = "aarch64", test))]
+#[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
 pub mod sme2;
 pub mod softmax;
+pub mod sort;
 #[cfg(test)]
 mod testing;
+pub mod types;
+mod widen;
+#[cfg(target_arch = "aarch64")]
+mod words;
 
+pub use element::{Element, Packed, bf16, f16};
 pub use epilogue::{Act, Epilogue, EpilogueArgs};
-pub use kernel::{ArgError, Bound, Cost, Family, Kernel, Rates, Refusal, Workspace, select};
+pub use kernel::{
+    ArgError, Bound, Cost, Family, Kernel, Rates, Refusal, Taken, UnitRates, Workspace, available, select,
+};
+pub use widen::{Apart, Halved, HalvedArgs};

@@ -173,12 +173,20 @@ impl<const N: usize> Iterator for Blocks<'_, N> {
     }
 }
 
+/// The first elements of the lines along `dim`.
+pub(crate) fn lines(shape: &Strided, dim: usize) -> Strided {
+    let mut sizes = [0; MAX_RANK];
+    sizes[..shape.rank()].copy_from_slice(shape.sizes());
+    sizes[dim] = sizes[dim].min(1);
+    Strided::new(&sizes[..shape.rank()], shape.strides())
+}
+
 /// Copies `n` elements `stride` apart next to each other.
 ///
 /// # Safety
 /// All of them can be read, and `n` written.
 #[inline(always)]
-pub(crate) unsafe fn gather(src: *const f32, stride: usize, n: usize, dst: *mut f32) {
+pub(crate) unsafe fn gather<T: Copy>(src: *const T, stride: usize, n: usize, dst: *mut T) {
     for i in 0..n {
         // SAFETY: the caller's.
         unsafe { *dst.add(i) = *src.add(i * stride) }
@@ -190,7 +198,7 @@ pub(crate) unsafe fn gather(src: *const f32, stride: usize, n: usize, dst: *mut 
 /// # Safety
 /// `n` can be read, and all places written.
 #[inline(always)]
-pub(crate) unsafe fn scatter(src: *const f32, dst: *mut f32, stride: usize, n: usize) {
+pub(crate) unsafe fn scatter<T: Copy>(src: *const T, dst: *mut T, stride: usize, n: usize) {
     for i in 0..n {
         // SAFETY: the caller's.
         unsafe { *dst.add(i * stride) = *src.add(i) }

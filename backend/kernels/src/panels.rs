@@ -1,6 +1,6 @@
 //! The one packed weight format: `[n/32][k/g][32][g]`, the last panel 16 columns wide where 16 suffice.
 //!
-//! `g` is 1 for f32 and 4 for i8; i4 packs groups of 8 in 4 bytes, the first four k in the low halves of the bytes. Columns
+//! `g` is 1 for f32, 2 for f16 and bf16 and 4 for i8; i4 packs groups of 8 in 4 bytes, the first four k in the low halves of the bytes. Columns
 //! behind n and k behind the last are zero. See ARCHITECTURE.md, "Panels".
 
 /// Columns of a full panel.
@@ -44,18 +44,33 @@ pub fn index(rows: usize, total_n: usize, k: usize, n: usize) -> usize {
     panel * PANEL * rows + k * width(total_n, panel) + n % PANEL
 }
 
-/// Packs i8 weights in words of four k.
-pub fn pack_i8(k: usize, n: usize, mut at: impl FnMut(usize, usize) -> i8) -> Vec<u8> {
-    let mut packed = vec![0; k.next_multiple_of(4) * padded(n)];
+/// Packs weights in words of `g` k. `at(k, n)` gives the weight of row `k` and column `n`.
+pub fn pack_words<T: Copy + Default>(
+    g: usize,
+    k: usize,
+    n: usize,
+    mut at: impl FnMut(usize, usize) -> T,
+) -> Vec<T> {
+    let mut packed = vec![T::default(); k.next_multiple_of(g) * padded(n)];
     for (row, column) in (0..k).flat_map(|row| (0..n).map(move |column| (row, column))) {
-        packed[byte(k, n, row, column)] = at(row, column) as u8;
+        packed[in_words(g, k, n, row, column)] = at(row, column);
     }
     packed
 }
 
+/// Where the weight of row `k` and column `n` lies in panels of `rows` rows, words of `g` k.
+pub fn in_words(g: usize, rows: usize, total_n: usize, k: usize, n: usize) -> usize {
+    g * index(rows.div_ceil(g), total_n, k / g, n) + k % g
+}
+
+/// Packs i8 weights in words of four k.
+pub fn pack_i8(k: usize, n: usize, mut at: impl FnMut(usize, usize) -> i8) -> Vec<u8> {
+    pack_words(4, k, n, |k, n| at(k, n) as u8)
+}
+
 /// Where the i8 weight of row `k` and column `n` lies in panels of `rows` rows.
 pub fn byte(rows: usize, total_n: usize, k: usize, n: usize) -> usize {
-    4 * index(rows.div_ceil(4), total_n, k / 4, n) + k % 4
+    in_words(4, rows, total_n, k, n)
 }
 
 /// Packs i4 weights, of -8..8, in words of eight k.

@@ -4,10 +4,24 @@ use std::ops::Range;
 
 use tandem_base::{AlignedBuf, Isa, SpanMut, Strided, Task};
 
-use crate::kernel::{Family, Kernel};
+use crate::element::Element;
+use crate::kernel::{Family, Kernel, available};
 
 /// What a destination holds before a kernel runs.
 pub const CANARY: f32 = -12345.5;
+
+/// Whether the environment asks for few tests, as emulators do.
+fn few() -> bool {
+    std::env::var_os("TANDEM_TEST_FEW").is_some()
+}
+
+/// Random cases to test: every eleventh, in step with no cycle of kinds, where few are asked for.
+pub fn sample<T>(all: Range<T>) -> impl Iterator<Item = T>
+where
+    Range<T>: Iterator<Item = T>,
+{
+    all.step_by(if few() { 11 } else { 1 })
+}
 
 /// A deterministic source of numbers.
 pub struct Random(u64);
@@ -72,6 +86,17 @@ impl Random {
     }
 }
 
+/// Distance from 1 to the next larger value: what rounding to an element may cost, twice.
+pub fn epsilon<E: Element>() -> f32 {
+    let halves = (1..).map(|i| 0.5f32.powi(i));
+    halves.into_iter().find(|e| E::from_f32(1.0 + e / 2.0).to_f32() == 1.0).unwrap_or_default()
+}
+
+/// Elements from numbers.
+pub fn elements<E: Element>(values: Vec<f32>) -> Vec<E> {
+    values.into_iter().map(E::from_f32).collect()
+}
+
 /// How the tiles of a phase are shared out.
 #[derive(Clone, Copy, Debug)]
 pub enum Split {
@@ -85,13 +110,37 @@ pub enum Split {
 
 pub const SPLITS: [Split; 3] = [Split::Whole, Split::Single, Split::Threes];
 
-/// The rows this CPU can run and that take the problem.
+/// The rows that can run here and that take the problem, emulated units among them unless few tests are asked for: those
+/// are the same scalar code everywhere.
 pub fn rows<'a, F: Family>(
     kernels: &'static [Kernel<F>],
     problem: &'a F::Problem,
 ) -> impl Iterator<Item = &'static Kernel<F>> + 'a {
-    let isa = Isa::detect();
+    let isa = if few() { Isa::detect() } else { available() };
     kernels.iter().filter(move |row| isa.has(row.isa) && (row.supports)(problem).is_ok())
+}
+
+/// Checks that rows of f32 give the same bits: all but the definition sum in order of k with fused multiply-adds. Those of
+/// 16-bit elements may sum in pairs.
+pub struct SameBits<T>(Option<(&'static str, Vec<T>)>);
+
+impl<T> Default for SameBits<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Copy + bytemuck::Pod> SameBits<T> {
+    /// Takes a row's answer.
+    pub fn of<F: Family>(&mut self, row: &Kernel<F>, problem: &F::Problem, answer: &[T]) {
+        if row.isa == Isa::SCALAR || size_of::<T>() != size_of::<f32>() {
+            return;
+        }
+        let (first, bits) = self.0.get_or_insert_with(|| (row.name, answer.to_vec()));
+        let bytes = bytemuck::bytes_of::<T>;
+        let differs = answer.iter().zip(bits).position(|(a, b)| bytes(a) != bytes(b));
+        assert_eq!(differs, None, "{} and {first} differ in\n{problem:?}", row.name);
+    }
 }
 
 const GUARD: usize = 64;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::bridge::ffi;
 use crate::machine::Machine;
-use crate::model::{self, Model};
+use crate::model::{self, Layout, Model};
 use crate::stats::{Progress, median, ms, peak_resident_bytes, reset_peak};
 use intervals::{Execution, Place};
 use report::{Footprint, Profile};
@@ -29,6 +29,9 @@ pub struct Options {
     /// Threads of an execution.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// How Tandem decides where values lie.
+    #[arg(long)]
+    layout: Option<Layout>,
     /// Executions that medians are taken over.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -81,7 +84,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
 
 fn profile(file: &Path, options: &Options, machine: &Machine) -> Result<Profile, Error> {
     let (footprint, isa, wall_ms) = untraced(file, options)?;
-    let mut model = Model::load(file, true)?;
+    let mut model = Model::load(file, true, options.layout)?;
     let inputs = model.seeded_inputs(options.seed)?;
     model.set_inputs(&inputs)?;
     let mut once = |keep_shapes: bool| -> Result<Execution, Error> {
@@ -131,7 +134,7 @@ fn untraced(file: &Path, options: &Options) -> Result<(Footprint, String, f64), 
     reset_peak();
     let before = peak_resident_bytes();
     let others: Vec<usize> = ffi::delegates().iter().map(|d| d.method).collect();
-    let mut model = Model::load(file, false)?;
+    let mut model = Model::load(file, false, options.layout)?;
     // Not kept: the model has a copy of its own, and the growth counts what a program needs.
     let inputs = model.seeded_inputs(options.seed)?;
     model.set_inputs(&inputs)?;

@@ -23,7 +23,7 @@ pub struct Row {
     pub place: &'static str,
     /// Readable.
     pub shape: String,
-    /// "cpu"
+    /// "cpu" or "sme"
     pub engine: String,
     /// Readable.
     pub kernel: String,

@@ -6,10 +6,10 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use tandem_compiler::{LowerError, Lowered, Options, dump, lower};
+use tandem_compiler::{LowerError, Lowered, Options, check, dump, lower};
 
 /// Version of the header.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 const OK: i32 = 0;
 const INVALID_ARGUMENT: i32 = 1;
@@ -130,6 +130,29 @@ pub unsafe extern "C" fn tandem_lower(
         // SAFETY: as above.
         unsafe { out.write(Box::into_raw(Box::new(tandem_lowered { lowered, keys, dump }))) };
         Ok(())
+    })
+}
+
+/// Whether every node of a subgraph is taken; see the header.
+///
+/// # Safety
+/// As the header says: lengths and counts are true, strings end with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tandem_lower_check(
+    subgraph: *const c_void,
+    length: u64,
+    constants: *const tandem_constant,
+    count: u64,
+) -> i32 {
+    guard(|| {
+        if subgraph.is_null() {
+            return Err(invalid("subgraph is null"));
+        }
+        // SAFETY: the caller vouches for the length.
+        let blob = unsafe { bytes("subgraph", subgraph, length)? };
+        // SAFETY: the caller vouches for count, keys and lengths.
+        let constants = unsafe { table(constants, count)? };
+        check(blob, &constants).map_err(failure)
     })
 }
 

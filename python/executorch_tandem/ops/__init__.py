@@ -1,7 +1,8 @@
 """What Tandem takes: one file per operator of its Program, each naming the ATen calls that become it.
 
 A file registers a check per call with :func:`op`. A check raises :class:`Unsupported` with the reason a node is left to
-the host; it may also rename the call to a plainer one with the same result. `keep` asks the exporter not to decompose a
+the host where the compiler, which is asked next, cannot know it; it may also rename the call to a plainer one with the
+same result. `keep` asks the exporter not to decompose a
 call where every use of it in the program passes its check.
 """
 
@@ -37,26 +38,11 @@ def op(*names: str, keep: bool = False, view: bool = False) -> Callable[[Check],
 
 
 def check(call: Call) -> None:
-    """Asks the operator's file, then the rules every operator obeys."""
+    """Asks the operator's file; the compiler has the last word."""
     if call.op not in CHECKS:
         raise Unsupported(f"{call.op} is not among Tandem's operators")
     CHECKS[call.op](call)
-    for node in call.tensors:
-        _common("an input", node.meta["val"])
-    for i in call.used_outputs:
-        _common("an output", call.outputs[i])
 
-
-def _common(what: str, tensor: torch.Tensor) -> None:
-    if tensor.dtype != torch.float32:
-        raise Unsupported(f"{what} is {str(tensor.dtype).removeprefix('torch.')}, not float32")
-    if tensor.dim() > MAX_RANK:
-        raise Unsupported(f"{what} has {tensor.dim()} dimensions, more than {MAX_RANK}")
-    if 0 in tensor.shape:
-        raise Unsupported(f"{what} is empty: {list(tensor.shape)}")
-
-
-MAX_RANK = 8
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

@@ -9,6 +9,11 @@ def clone(call: Call) -> None:
     call.rename("aten.clone.default", self=call["self"])
 
 
+@op("aten.copy.default")
+def copy(call: Call) -> None:
+    pass
+
+
 @op("dim_order_ops._to_dim_order_copy.default", "aten._to_copy.default", view=True)
 def to_copy(call: Call) -> None:
-    clone(call)
+    call.rename("aten._to_copy.default", self=call["self"])

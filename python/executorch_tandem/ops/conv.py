@@ -1,4 +1,4 @@
-"""Convolution and transposed convolution, 1-d and 2-d, any groups."""
+"""Convolution and transposed convolution, of one to three dimensions, any groups."""
 
 from ..call import Call
 from . import op
@@ -6,7 +6,7 @@ from . import op
 
 @op("aten.convolution.default")
 def convolution(call: Call) -> None:
-    call.require_rank("input", 3, 4)
+    call.require_rank("input", 3, 4, 5)
     call.require_constant("weight", "bias")
     if call["transposed"]:
         spatial = len(call["stride"])

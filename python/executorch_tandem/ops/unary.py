@@ -8,6 +8,7 @@ from . import op
     "aten.relu.default",
     "aten.hardtanh.default",
     "aten.clamp.default",
+    "aten.clamp.Tensor",
     "aten.sigmoid.default",
     "aten.tanh.default",
     "aten.leaky_relu.default",
@@ -37,17 +38,36 @@ def activation(call: Call) -> None:
     "aten.reciprocal.default",
     "aten.sin.default",
     "aten.cos.default",
+    "aten.tan.default",
+    "aten.asin.default",
+    "aten.acos.default",
+    "aten.atan.default",
+    "aten.sinh.default",
+    "aten.cosh.default",
+    "aten.asinh.default",
+    "aten.acosh.default",
+    "aten.atanh.default",
+    "aten.log2.default",
+    "aten.log10.default",
+    "aten.log1p.default",
+    "aten.expm1.default",
+    "aten.logical_not.default",
+    "aten.bitwise_not.default",
+    "aten.isnan.default",
+    "aten.isinf.default",
     "aten.erf.default",
     "aten.floor.default",
     "aten.ceil.default",
     "aten.round.default",
+    "aten.round.decimals",
     "aten.trunc.default",
     "aten.sign.default",
     "aten.pow.Tensor_Scalar",
-    "aten.add.Scalar",
-    "aten.sub.Scalar",
-    "aten.mul.Scalar",
-    "aten.div.Scalar",
 )
 def unary(call: Call) -> None:
+    pass
+
+
+@op("aten.exp2.default", "aten.signbit.default", keep=True)
+def composed(call: Call) -> None:
     pass

@@ -68,6 +68,7 @@ class Activation(object):
 class PoolKind(object):
     Max = 0
     Average = 1
+    ArgMax = 2
 
 
 class ReduceKind(object):
@@ -80,6 +81,14 @@ class ReduceKind(object):
     All = 6
     ArgMax = 7
     ArgMin = 8
+
+
+class ScanKind(object):
+    Sum = 0
+    Prod = 1
+    LogSumExp = 2
+    ArgMax = 3
+    ArgMin = 4
 
 
 class NormKind(object):
@@ -113,6 +122,20 @@ class UnaryKind(object):
     PowScalar = 20
     AddScalar = 21
     MulScalar = 22
+    BitwiseNot = 23
+    Log2 = 24
+    Log10 = 25
+    Log1p = 26
+    Expm1 = 27
+    Tan = 28
+    Asin = 29
+    Acos = 30
+    Atan = 31
+    Sinh = 32
+    Cosh = 33
+    Asinh = 34
+    Acosh = 35
+    Atanh = 36
 
 
 class BinaryKind(object):
@@ -134,6 +157,11 @@ class BinaryKind(object):
     Xor = 15
     FloorDiv = 16
     Remainder = 17
+    TruncDiv = 18
+    Fmod = 19
+    ShiftLeft = 20
+    ShiftRight = 21
+    Atan2 = 22
 
 
 class ResizeKind(object):
@@ -142,11 +170,25 @@ class ResizeKind(object):
     Bicubic = 2
 
 
+class GridPadding(object):
+    Zeros = 0
+    Border = 1
+    Reflection = 2
+
+
 class PadKind(object):
     Constant = 0
     Reflect = 1
     Replicate = 2
     Circular = 3
+
+
+class ScatterKind(object):
+    Put = 0
+    Add = 1
+    Mul = 2
+    Max = 3
+    Min = 4
 
 
 class OpKind(object):
@@ -174,6 +216,11 @@ class OpKind(object):
     Expand = 21
     Concat = 22
     PixelShuffle = 23
+    Scan = 24
+    ArgSort = 25
+    Gather = 26
+    Scatter = 27
+    GridSample = 28
 
 def OpKindCreator(unionType, table):
     from flatbuffers.table import Table
@@ -225,6 +272,16 @@ def OpKindCreator(unionType, table):
         return ConcatT.InitFromBuf(table.Bytes, table.Pos)
     if unionType == OpKind().PixelShuffle:
         return PixelShuffleT.InitFromBuf(table.Bytes, table.Pos)
+    if unionType == OpKind().Scan:
+        return ScanT.InitFromBuf(table.Bytes, table.Pos)
+    if unionType == OpKind().ArgSort:
+        return ArgSortT.InitFromBuf(table.Bytes, table.Pos)
+    if unionType == OpKind().Gather:
+        return GatherT.InitFromBuf(table.Bytes, table.Pos)
+    if unionType == OpKind().Scatter:
+        return ScatterT.InitFromBuf(table.Bytes, table.Pos)
+    if unionType == OpKind().GridSample:
+        return GridSampleT.InitFromBuf(table.Bytes, table.Pos)
     return None
 
 
@@ -3154,6 +3211,204 @@ class ReduceT(object):
         return reduce
 
 
+class Scan(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Scan()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsScan(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # Scan
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Scan
+    def Src(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # Scan
+    def Kind(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+    # Scan
+    def Dim(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def ScanStart(builder):
+    builder.StartObject(3)
+
+def ScanAddSrc(builder, src):
+    builder.PrependInt32Slot(0, src, 0)
+
+def ScanAddKind(builder, kind):
+    builder.PrependUint8Slot(1, kind, 0)
+
+def ScanAddDim(builder, dim):
+    builder.PrependUint32Slot(2, dim, 0)
+
+def ScanEnd(builder):
+    return builder.EndObject()
+
+
+
+class ScanT(object):
+
+    # ScanT
+    def __init__(self):
+        self.src = 0  # type: int
+        self.kind = 0  # type: int
+        self.dim = 0  # type: int
+
+    @classmethod
+    def InitFromBuf(cls, buf, pos):
+        scan = Scan()
+        scan.Init(buf, pos)
+        return cls.InitFromObj(scan)
+
+    @classmethod
+    def InitFromPackedBuf(cls, buf, pos=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, pos)
+        return cls.InitFromBuf(buf, pos+n)
+
+    @classmethod
+    def InitFromObj(cls, scan):
+        x = ScanT()
+        x._UnPack(scan)
+        return x
+
+    # ScanT
+    def _UnPack(self, scan):
+        if scan is None:
+            return
+        self.src = scan.Src()
+        self.kind = scan.Kind()
+        self.dim = scan.Dim()
+
+    # ScanT
+    def Pack(self, builder):
+        ScanStart(builder)
+        ScanAddSrc(builder, self.src)
+        ScanAddKind(builder, self.kind)
+        ScanAddDim(builder, self.dim)
+        scan = ScanEnd(builder)
+        return scan
+
+
+class ArgSort(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = ArgSort()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsArgSort(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # ArgSort
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # ArgSort
+    def Src(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # ArgSort
+    def Dim(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # ArgSort
+    def Descending(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
+        return False
+
+def ArgSortStart(builder):
+    builder.StartObject(3)
+
+def ArgSortAddSrc(builder, src):
+    builder.PrependInt32Slot(0, src, 0)
+
+def ArgSortAddDim(builder, dim):
+    builder.PrependUint32Slot(1, dim, 0)
+
+def ArgSortAddDescending(builder, descending):
+    builder.PrependBoolSlot(2, descending, 0)
+
+def ArgSortEnd(builder):
+    return builder.EndObject()
+
+
+
+class ArgSortT(object):
+
+    # ArgSortT
+    def __init__(self):
+        self.src = 0  # type: int
+        self.dim = 0  # type: int
+        self.descending = False  # type: bool
+
+    @classmethod
+    def InitFromBuf(cls, buf, pos):
+        argSort = ArgSort()
+        argSort.Init(buf, pos)
+        return cls.InitFromObj(argSort)
+
+    @classmethod
+    def InitFromPackedBuf(cls, buf, pos=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, pos)
+        return cls.InitFromBuf(buf, pos+n)
+
+    @classmethod
+    def InitFromObj(cls, argSort):
+        x = ArgSortT()
+        x._UnPack(argSort)
+        return x
+
+    # ArgSortT
+    def _UnPack(self, argSort):
+        if argSort is None:
+            return
+        self.src = argSort.Src()
+        self.dim = argSort.Dim()
+        self.descending = argSort.Descending()
+
+    # ArgSortT
+    def Pack(self, builder):
+        ArgSortStart(builder)
+        ArgSortAddSrc(builder, self.src)
+        ArgSortAddDim(builder, self.dim)
+        ArgSortAddDescending(builder, self.descending)
+        argSort = ArgSortEnd(builder)
+        return argSort
+
+
 class Softmax(object):
     __slots__ = ['_tab']
 
@@ -4072,6 +4327,131 @@ class ResizeT(object):
         return resize
 
 
+class GridSample(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = GridSample()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsGridSample(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # GridSample
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # GridSample
+    def Src(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # GridSample
+    def Grid(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # GridSample
+    def Kind(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+    # GridSample
+    def Padding(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+    # GridSample
+    def AlignCorners(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return bool(self._tab.Get(flatbuffers.number_types.BoolFlags, o + self._tab.Pos))
+        return False
+
+def GridSampleStart(builder):
+    builder.StartObject(5)
+
+def GridSampleAddSrc(builder, src):
+    builder.PrependInt32Slot(0, src, 0)
+
+def GridSampleAddGrid(builder, grid):
+    builder.PrependInt32Slot(1, grid, 0)
+
+def GridSampleAddKind(builder, kind):
+    builder.PrependUint8Slot(2, kind, 0)
+
+def GridSampleAddPadding(builder, padding):
+    builder.PrependUint8Slot(3, padding, 0)
+
+def GridSampleAddAlignCorners(builder, alignCorners):
+    builder.PrependBoolSlot(4, alignCorners, 0)
+
+def GridSampleEnd(builder):
+    return builder.EndObject()
+
+
+
+class GridSampleT(object):
+
+    # GridSampleT
+    def __init__(self):
+        self.src = 0  # type: int
+        self.grid = 0  # type: int
+        self.kind = 0  # type: int
+        self.padding = 0  # type: int
+        self.alignCorners = False  # type: bool
+
+    @classmethod
+    def InitFromBuf(cls, buf, pos):
+        gridSample = GridSample()
+        gridSample.Init(buf, pos)
+        return cls.InitFromObj(gridSample)
+
+    @classmethod
+    def InitFromPackedBuf(cls, buf, pos=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, pos)
+        return cls.InitFromBuf(buf, pos+n)
+
+    @classmethod
+    def InitFromObj(cls, gridSample):
+        x = GridSampleT()
+        x._UnPack(gridSample)
+        return x
+
+    # GridSampleT
+    def _UnPack(self, gridSample):
+        if gridSample is None:
+            return
+        self.src = gridSample.Src()
+        self.grid = gridSample.Grid()
+        self.kind = gridSample.Kind()
+        self.padding = gridSample.Padding()
+        self.alignCorners = gridSample.AlignCorners()
+
+    # GridSampleT
+    def Pack(self, builder):
+        GridSampleStart(builder)
+        GridSampleAddSrc(builder, self.src)
+        GridSampleAddGrid(builder, self.grid)
+        GridSampleAddKind(builder, self.kind)
+        GridSampleAddPadding(builder, self.padding)
+        GridSampleAddAlignCorners(builder, self.alignCorners)
+        gridSample = GridSampleEnd(builder)
+        return gridSample
+
+
 class Pad(object):
     __slots__ = ['_tab']
 
@@ -4224,6 +4604,230 @@ class PadT(object):
         PadAddValue(builder, self.value)
         pad = PadEnd(builder)
         return pad
+
+
+class Gather(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Gather()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsGather(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # Gather
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Gather
+    def Src(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # Gather
+    def Index(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # Gather
+    def Dim(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def GatherStart(builder):
+    builder.StartObject(3)
+
+def GatherAddSrc(builder, src):
+    builder.PrependInt32Slot(0, src, 0)
+
+def GatherAddIndex(builder, index):
+    builder.PrependInt32Slot(1, index, 0)
+
+def GatherAddDim(builder, dim):
+    builder.PrependUint32Slot(2, dim, 0)
+
+def GatherEnd(builder):
+    return builder.EndObject()
+
+
+
+class GatherT(object):
+
+    # GatherT
+    def __init__(self):
+        self.src = 0  # type: int
+        self.index = 0  # type: int
+        self.dim = 0  # type: int
+
+    @classmethod
+    def InitFromBuf(cls, buf, pos):
+        gather = Gather()
+        gather.Init(buf, pos)
+        return cls.InitFromObj(gather)
+
+    @classmethod
+    def InitFromPackedBuf(cls, buf, pos=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, pos)
+        return cls.InitFromBuf(buf, pos+n)
+
+    @classmethod
+    def InitFromObj(cls, gather):
+        x = GatherT()
+        x._UnPack(gather)
+        return x
+
+    # GatherT
+    def _UnPack(self, gather):
+        if gather is None:
+            return
+        self.src = gather.Src()
+        self.index = gather.Index()
+        self.dim = gather.Dim()
+
+    # GatherT
+    def Pack(self, builder):
+        GatherStart(builder)
+        GatherAddSrc(builder, self.src)
+        GatherAddIndex(builder, self.index)
+        GatherAddDim(builder, self.dim)
+        gather = GatherEnd(builder)
+        return gather
+
+
+class Scatter(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Scatter()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsScatter(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # Scatter
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Scatter
+    def Src(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # Scatter
+    def Index(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # Scatter
+    def Value(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return 0
+
+    # Scatter
+    def Dim(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # Scatter
+    def Kind(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+def ScatterStart(builder):
+    builder.StartObject(5)
+
+def ScatterAddSrc(builder, src):
+    builder.PrependInt32Slot(0, src, 0)
+
+def ScatterAddIndex(builder, index):
+    builder.PrependInt32Slot(1, index, 0)
+
+def ScatterAddValue(builder, value):
+    builder.PrependInt32Slot(2, value, 0)
+
+def ScatterAddDim(builder, dim):
+    builder.PrependUint32Slot(3, dim, 0)
+
+def ScatterAddKind(builder, kind):
+    builder.PrependUint8Slot(4, kind, 0)
+
+def ScatterEnd(builder):
+    return builder.EndObject()
+
+
+
+class ScatterT(object):
+
+    # ScatterT
+    def __init__(self):
+        self.src = 0  # type: int
+        self.index = 0  # type: int
+        self.value = 0  # type: int
+        self.dim = 0  # type: int
+        self.kind = 0  # type: int
+
+    @classmethod
+    def InitFromBuf(cls, buf, pos):
+        scatter = Scatter()
+        scatter.Init(buf, pos)
+        return cls.InitFromObj(scatter)
+
+    @classmethod
+    def InitFromPackedBuf(cls, buf, pos=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, pos)
+        return cls.InitFromBuf(buf, pos+n)
+
+    @classmethod
+    def InitFromObj(cls, scatter):
+        x = ScatterT()
+        x._UnPack(scatter)
+        return x
+
+    # ScatterT
+    def _UnPack(self, scatter):
+        if scatter is None:
+            return
+        self.src = scatter.Src()
+        self.index = scatter.Index()
+        self.value = scatter.Value()
+        self.dim = scatter.Dim()
+        self.kind = scatter.Kind()
+
+    # ScatterT
+    def Pack(self, builder):
+        ScatterStart(builder)
+        ScatterAddSrc(builder, self.src)
+        ScatterAddIndex(builder, self.index)
+        ScatterAddValue(builder, self.value)
+        ScatterAddDim(builder, self.dim)
+        ScatterAddKind(builder, self.kind)
+        scatter = ScatterEnd(builder)
+        return scatter
 
 
 class Reshape(object):
@@ -4473,8 +5077,15 @@ class Slice(object):
             return self._tab.Get(flatbuffers.number_types.Int64Flags, o + self._tab.Pos)
         return 1
 
+    # Slice
+    def StartExpr(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Int32Flags, o + self._tab.Pos)
+        return -1
+
 def SliceStart(builder):
-    builder.StartObject(4)
+    builder.StartObject(5)
 
 def SliceAddSrc(builder, src):
     builder.PrependInt32Slot(0, src, 0)
@@ -4487,6 +5098,9 @@ def SliceAddStart(builder, start):
 
 def SliceAddStep(builder, step):
     builder.PrependInt64Slot(3, step, 1)
+
+def SliceAddStartExpr(builder, startExpr):
+    builder.PrependInt32Slot(4, startExpr, -1)
 
 def SliceEnd(builder):
     return builder.EndObject()
@@ -4501,6 +5115,7 @@ class SliceT(object):
         self.dim = 0  # type: int
         self.start = 0  # type: int
         self.step = 1  # type: int
+        self.startExpr = -1  # type: int
 
     @classmethod
     def InitFromBuf(cls, buf, pos):
@@ -4527,6 +5142,7 @@ class SliceT(object):
         self.dim = slice.Dim()
         self.start = slice.Start()
         self.step = slice.Step()
+        self.startExpr = slice.StartExpr()
 
     # SliceT
     def Pack(self, builder):
@@ -4535,6 +5151,7 @@ class SliceT(object):
         SliceAddDim(builder, self.dim)
         SliceAddStart(builder, self.start)
         SliceAddStep(builder, self.step)
+        SliceAddStartExpr(builder, self.startExpr)
         slice = SliceEnd(builder)
         return slice
 
@@ -4974,7 +5591,7 @@ class OpT(object):
     def __init__(self):
         self.name = None  # type: str
         self.kindType = 0  # type: int
-        self.kind = None  # type: Union[None, ConvT, DepthwiseT, ConvTransposeT, LinearT, MatMulT, AttentionT, PoolT, AdaptivePoolT, ReduceT, SoftmaxT, NormT, AffineT, UnaryT, BinaryT, SelectT, ResizeT, PadT, ReshapeT, PermuteT, SliceT, ExpandT, ConcatT, PixelShuffleT]
+        self.kind = None  # type: Union[None, ConvT, DepthwiseT, ConvTransposeT, LinearT, MatMulT, AttentionT, PoolT, AdaptivePoolT, ReduceT, SoftmaxT, NormT, AffineT, UnaryT, BinaryT, SelectT, ResizeT, PadT, ReshapeT, PermuteT, SliceT, ExpandT, ConcatT, PixelShuffleT, ScanT, ArgSortT, GatherT, ScatterT, GridSampleT]
         self.outputs = None  # type: List[int]
         self.debugHandles = None  # type: List[int]
 

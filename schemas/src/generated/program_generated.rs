@@ -590,12 +590,13 @@ impl flatbuffers::SimpleToVerifyInSlice for Activation {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_POOL_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_POOL_KIND: u8 = 1;
+pub const ENUM_MAX_POOL_KIND: u8 = 2;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_POOL_KIND: [PoolKind; 2] = [
+pub const ENUM_VALUES_POOL_KIND: [PoolKind; 3] = [
   PoolKind::Max,
   PoolKind::Average,
+  PoolKind::ArgMax,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -605,18 +606,21 @@ pub struct PoolKind(pub u8);
 impl PoolKind {
   pub const Max: Self = Self(0);
   pub const Average: Self = Self(1);
+  pub const ArgMax: Self = Self(2);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 1;
+  pub const ENUM_MAX: u8 = 2;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::Max,
     Self::Average,
+    Self::ArgMax,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
     match self {
       Self::Max => Some("Max"),
       Self::Average => Some("Average"),
+      Self::ArgMax => Some("ArgMax"),
       _ => None,
     }
   }
@@ -786,6 +790,103 @@ impl<'a> flatbuffers::Verifiable for ReduceKind {
 
 impl flatbuffers::SimpleToVerifyInSlice for ReduceKind {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_SCAN_KIND: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_SCAN_KIND: u8 = 4;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_SCAN_KIND: [ScanKind; 5] = [
+  ScanKind::Sum,
+  ScanKind::Prod,
+  ScanKind::LogSumExp,
+  ScanKind::ArgMax,
+  ScanKind::ArgMin,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct ScanKind(pub u8);
+#[allow(non_upper_case_globals)]
+impl ScanKind {
+  pub const Sum: Self = Self(0);
+  pub const Prod: Self = Self(1);
+  pub const LogSumExp: Self = Self(2);
+  pub const ArgMax: Self = Self(3);
+  pub const ArgMin: Self = Self(4);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 4;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Sum,
+    Self::Prod,
+    Self::LogSumExp,
+    Self::ArgMax,
+    Self::ArgMin,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Sum => Some("Sum"),
+      Self::Prod => Some("Prod"),
+      Self::LogSumExp => Some("LogSumExp"),
+      Self::ArgMax => Some("ArgMax"),
+      Self::ArgMin => Some("ArgMin"),
+      _ => None,
+    }
+  }
+}
+impl core::fmt::Debug for ScanKind {
+  fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> flatbuffers::Follow<'a> for ScanKind {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = flatbuffers::read_scalar_at::<u8>(buf, loc);
+    Self(b)
+  }
+}
+
+impl flatbuffers::Push for ScanKind {
+    type Output = ScanKind;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        flatbuffers::emplace_scalar::<u8>(dst, self.0);
+    }
+}
+
+impl flatbuffers::EndianScalar for ScanKind {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> flatbuffers::Verifiable for ScanKind {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl flatbuffers::SimpleToVerifyInSlice for ScanKind {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_NORM_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MAX_NORM_KIND: u8 = 3;
@@ -881,10 +982,10 @@ impl flatbuffers::SimpleToVerifyInSlice for NormKind {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_UNARY_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_UNARY_KIND: u8 = 22;
+pub const ENUM_MAX_UNARY_KIND: u8 = 36;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_UNARY_KIND: [UnaryKind; 23] = [
+pub const ENUM_VALUES_UNARY_KIND: [UnaryKind; 37] = [
   UnaryKind::Identity,
   UnaryKind::Activation,
   UnaryKind::Neg,
@@ -908,6 +1009,20 @@ pub const ENUM_VALUES_UNARY_KIND: [UnaryKind; 23] = [
   UnaryKind::PowScalar,
   UnaryKind::AddScalar,
   UnaryKind::MulScalar,
+  UnaryKind::BitwiseNot,
+  UnaryKind::Log2,
+  UnaryKind::Log10,
+  UnaryKind::Log1p,
+  UnaryKind::Expm1,
+  UnaryKind::Tan,
+  UnaryKind::Asin,
+  UnaryKind::Acos,
+  UnaryKind::Atan,
+  UnaryKind::Sinh,
+  UnaryKind::Cosh,
+  UnaryKind::Asinh,
+  UnaryKind::Acosh,
+  UnaryKind::Atanh,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -938,9 +1053,23 @@ impl UnaryKind {
   pub const PowScalar: Self = Self(20);
   pub const AddScalar: Self = Self(21);
   pub const MulScalar: Self = Self(22);
+  pub const BitwiseNot: Self = Self(23);
+  pub const Log2: Self = Self(24);
+  pub const Log10: Self = Self(25);
+  pub const Log1p: Self = Self(26);
+  pub const Expm1: Self = Self(27);
+  pub const Tan: Self = Self(28);
+  pub const Asin: Self = Self(29);
+  pub const Acos: Self = Self(30);
+  pub const Atan: Self = Self(31);
+  pub const Sinh: Self = Self(32);
+  pub const Cosh: Self = Self(33);
+  pub const Asinh: Self = Self(34);
+  pub const Acosh: Self = Self(35);
+  pub const Atanh: Self = Self(36);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 22;
+  pub const ENUM_MAX: u8 = 36;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::Identity,
     Self::Activation,
@@ -965,6 +1094,20 @@ impl UnaryKind {
     Self::PowScalar,
     Self::AddScalar,
     Self::MulScalar,
+    Self::BitwiseNot,
+    Self::Log2,
+    Self::Log10,
+    Self::Log1p,
+    Self::Expm1,
+    Self::Tan,
+    Self::Asin,
+    Self::Acos,
+    Self::Atan,
+    Self::Sinh,
+    Self::Cosh,
+    Self::Asinh,
+    Self::Acosh,
+    Self::Atanh,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -992,6 +1135,20 @@ impl UnaryKind {
       Self::PowScalar => Some("PowScalar"),
       Self::AddScalar => Some("AddScalar"),
       Self::MulScalar => Some("MulScalar"),
+      Self::BitwiseNot => Some("BitwiseNot"),
+      Self::Log2 => Some("Log2"),
+      Self::Log10 => Some("Log10"),
+      Self::Log1p => Some("Log1p"),
+      Self::Expm1 => Some("Expm1"),
+      Self::Tan => Some("Tan"),
+      Self::Asin => Some("Asin"),
+      Self::Acos => Some("Acos"),
+      Self::Atan => Some("Atan"),
+      Self::Sinh => Some("Sinh"),
+      Self::Cosh => Some("Cosh"),
+      Self::Asinh => Some("Asinh"),
+      Self::Acosh => Some("Acosh"),
+      Self::Atanh => Some("Atanh"),
       _ => None,
     }
   }
@@ -1050,10 +1207,10 @@ impl flatbuffers::SimpleToVerifyInSlice for UnaryKind {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_BINARY_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_BINARY_KIND: u8 = 17;
+pub const ENUM_MAX_BINARY_KIND: u8 = 22;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_BINARY_KIND: [BinaryKind; 18] = [
+pub const ENUM_VALUES_BINARY_KIND: [BinaryKind; 23] = [
   BinaryKind::Add,
   BinaryKind::Sub,
   BinaryKind::Mul,
@@ -1072,6 +1229,11 @@ pub const ENUM_VALUES_BINARY_KIND: [BinaryKind; 18] = [
   BinaryKind::Xor,
   BinaryKind::FloorDiv,
   BinaryKind::Remainder,
+  BinaryKind::TruncDiv,
+  BinaryKind::Fmod,
+  BinaryKind::ShiftLeft,
+  BinaryKind::ShiftRight,
+  BinaryKind::Atan2,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -1097,9 +1259,14 @@ impl BinaryKind {
   pub const Xor: Self = Self(15);
   pub const FloorDiv: Self = Self(16);
   pub const Remainder: Self = Self(17);
+  pub const TruncDiv: Self = Self(18);
+  pub const Fmod: Self = Self(19);
+  pub const ShiftLeft: Self = Self(20);
+  pub const ShiftRight: Self = Self(21);
+  pub const Atan2: Self = Self(22);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 17;
+  pub const ENUM_MAX: u8 = 22;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::Add,
     Self::Sub,
@@ -1119,6 +1286,11 @@ impl BinaryKind {
     Self::Xor,
     Self::FloorDiv,
     Self::Remainder,
+    Self::TruncDiv,
+    Self::Fmod,
+    Self::ShiftLeft,
+    Self::ShiftRight,
+    Self::Atan2,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -1141,6 +1313,11 @@ impl BinaryKind {
       Self::Xor => Some("Xor"),
       Self::FloorDiv => Some("FloorDiv"),
       Self::Remainder => Some("Remainder"),
+      Self::TruncDiv => Some("TruncDiv"),
+      Self::Fmod => Some("Fmod"),
+      Self::ShiftLeft => Some("ShiftLeft"),
+      Self::ShiftRight => Some("ShiftRight"),
+      Self::Atan2 => Some("Atan2"),
       _ => None,
     }
   }
@@ -1286,6 +1463,95 @@ impl<'a> flatbuffers::Verifiable for ResizeKind {
 
 impl flatbuffers::SimpleToVerifyInSlice for ResizeKind {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_GRID_PADDING: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_GRID_PADDING: u8 = 2;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_GRID_PADDING: [GridPadding; 3] = [
+  GridPadding::Zeros,
+  GridPadding::Border,
+  GridPadding::Reflection,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct GridPadding(pub u8);
+#[allow(non_upper_case_globals)]
+impl GridPadding {
+  pub const Zeros: Self = Self(0);
+  pub const Border: Self = Self(1);
+  pub const Reflection: Self = Self(2);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 2;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Zeros,
+    Self::Border,
+    Self::Reflection,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Zeros => Some("Zeros"),
+      Self::Border => Some("Border"),
+      Self::Reflection => Some("Reflection"),
+      _ => None,
+    }
+  }
+}
+impl core::fmt::Debug for GridPadding {
+  fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> flatbuffers::Follow<'a> for GridPadding {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = flatbuffers::read_scalar_at::<u8>(buf, loc);
+    Self(b)
+  }
+}
+
+impl flatbuffers::Push for GridPadding {
+    type Output = GridPadding;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        flatbuffers::emplace_scalar::<u8>(dst, self.0);
+    }
+}
+
+impl flatbuffers::EndianScalar for GridPadding {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> flatbuffers::Verifiable for GridPadding {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl flatbuffers::SimpleToVerifyInSlice for GridPadding {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_PAD_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MAX_PAD_KIND: u8 = 3;
@@ -1379,12 +1645,109 @@ impl<'a> flatbuffers::Verifiable for PadKind {
 
 impl flatbuffers::SimpleToVerifyInSlice for PadKind {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MIN_OP_KIND: u8 = 0;
+pub const ENUM_MIN_SCATTER_KIND: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_OP_KIND: u8 = 23;
+pub const ENUM_MAX_SCATTER_KIND: u8 = 4;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_OP_KIND: [OpKind; 24] = [
+pub const ENUM_VALUES_SCATTER_KIND: [ScatterKind; 5] = [
+  ScatterKind::Put,
+  ScatterKind::Add,
+  ScatterKind::Mul,
+  ScatterKind::Max,
+  ScatterKind::Min,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct ScatterKind(pub u8);
+#[allow(non_upper_case_globals)]
+impl ScatterKind {
+  pub const Put: Self = Self(0);
+  pub const Add: Self = Self(1);
+  pub const Mul: Self = Self(2);
+  pub const Max: Self = Self(3);
+  pub const Min: Self = Self(4);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 4;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Put,
+    Self::Add,
+    Self::Mul,
+    Self::Max,
+    Self::Min,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Put => Some("Put"),
+      Self::Add => Some("Add"),
+      Self::Mul => Some("Mul"),
+      Self::Max => Some("Max"),
+      Self::Min => Some("Min"),
+      _ => None,
+    }
+  }
+}
+impl core::fmt::Debug for ScatterKind {
+  fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> flatbuffers::Follow<'a> for ScatterKind {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = flatbuffers::read_scalar_at::<u8>(buf, loc);
+    Self(b)
+  }
+}
+
+impl flatbuffers::Push for ScatterKind {
+    type Output = ScatterKind;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        flatbuffers::emplace_scalar::<u8>(dst, self.0);
+    }
+}
+
+impl flatbuffers::EndianScalar for ScatterKind {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> flatbuffers::Verifiable for ScatterKind {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl flatbuffers::SimpleToVerifyInSlice for ScatterKind {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_OP_KIND: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_OP_KIND: u8 = 28;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_OP_KIND: [OpKind; 29] = [
   OpKind::NONE,
   OpKind::Conv,
   OpKind::Depthwise,
@@ -1409,6 +1772,11 @@ pub const ENUM_VALUES_OP_KIND: [OpKind; 24] = [
   OpKind::Expand,
   OpKind::Concat,
   OpKind::PixelShuffle,
+  OpKind::Scan,
+  OpKind::ArgSort,
+  OpKind::Gather,
+  OpKind::Scatter,
+  OpKind::GridSample,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -1440,9 +1808,14 @@ impl OpKind {
   pub const Expand: Self = Self(21);
   pub const Concat: Self = Self(22);
   pub const PixelShuffle: Self = Self(23);
+  pub const Scan: Self = Self(24);
+  pub const ArgSort: Self = Self(25);
+  pub const Gather: Self = Self(26);
+  pub const Scatter: Self = Self(27);
+  pub const GridSample: Self = Self(28);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 23;
+  pub const ENUM_MAX: u8 = 28;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Conv,
@@ -1468,6 +1841,11 @@ impl OpKind {
     Self::Expand,
     Self::Concat,
     Self::PixelShuffle,
+    Self::Scan,
+    Self::ArgSort,
+    Self::Gather,
+    Self::Scatter,
+    Self::GridSample,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -1496,6 +1874,11 @@ impl OpKind {
       Self::Expand => Some("Expand"),
       Self::Concat => Some("Concat"),
       Self::PixelShuffle => Some("PixelShuffle"),
+      Self::Scan => Some("Scan"),
+      Self::ArgSort => Some("ArgSort"),
+      Self::Gather => Some("Gather"),
+      Self::Scatter => Some("Scatter"),
+      Self::GridSample => Some("GridSample"),
       _ => None,
     }
   }
@@ -1581,6 +1964,11 @@ pub enum OpKindT {
   Expand(Box<ExpandT>),
   Concat(Box<ConcatT>),
   PixelShuffle(Box<PixelShuffleT>),
+  Scan(Box<ScanT>),
+  ArgSort(Box<ArgSortT>),
+  Gather(Box<GatherT>),
+  Scatter(Box<ScatterT>),
+  GridSample(Box<GridSampleT>),
 }
 impl Default for OpKindT {
   fn default() -> Self {
@@ -1614,6 +2002,11 @@ impl OpKindT {
       Self::Expand(_) => OpKind::Expand,
       Self::Concat(_) => OpKind::Concat,
       Self::PixelShuffle(_) => OpKind::PixelShuffle,
+      Self::Scan(_) => OpKind::Scan,
+      Self::ArgSort(_) => OpKind::ArgSort,
+      Self::Gather(_) => OpKind::Gather,
+      Self::Scatter(_) => OpKind::Scatter,
+      Self::GridSample(_) => OpKind::GridSample,
     }
   }
   pub fn pack<'b, A: flatbuffers::Allocator + 'b>(&self, fbb: &mut flatbuffers::FlatBufferBuilder<'b, A>) -> Option<flatbuffers::WIPOffset<flatbuffers::UnionWIPOffset>> {
@@ -1642,6 +2035,11 @@ impl OpKindT {
       Self::Expand(v) => Some(v.pack(fbb).as_union_value()),
       Self::Concat(v) => Some(v.pack(fbb).as_union_value()),
       Self::PixelShuffle(v) => Some(v.pack(fbb).as_union_value()),
+      Self::Scan(v) => Some(v.pack(fbb).as_union_value()),
+      Self::ArgSort(v) => Some(v.pack(fbb).as_union_value()),
+      Self::Gather(v) => Some(v.pack(fbb).as_union_value()),
+      Self::Scatter(v) => Some(v.pack(fbb).as_union_value()),
+      Self::GridSample(v) => Some(v.pack(fbb).as_union_value()),
     }
   }
   /// If the union variant matches, return the owned ConvT, setting the union to NONE.
@@ -2126,6 +2524,111 @@ impl OpKindT {
   /// If the union variant matches, return a mutable reference to the PixelShuffleT.
   pub fn as_pixel_shuffle_mut(&mut self) -> Option<&mut PixelShuffleT> {
     if let Self::PixelShuffle(v) = self { Some(v.as_mut()) } else { None }
+  }
+  /// If the union variant matches, return the owned ScanT, setting the union to NONE.
+  pub fn take_scan(&mut self) -> Option<Box<ScanT>> {
+    if let Self::Scan(_) = self {
+      let v = core::mem::replace(self, Self::NONE);
+      if let Self::Scan(w) = v {
+        Some(w)
+      } else {
+        unreachable!()
+      }
+    } else {
+      None
+    }
+  }
+  /// If the union variant matches, return a reference to the ScanT.
+  pub fn as_scan(&self) -> Option<&ScanT> {
+    if let Self::Scan(v) = self { Some(v.as_ref()) } else { None }
+  }
+  /// If the union variant matches, return a mutable reference to the ScanT.
+  pub fn as_scan_mut(&mut self) -> Option<&mut ScanT> {
+    if let Self::Scan(v) = self { Some(v.as_mut()) } else { None }
+  }
+  /// If the union variant matches, return the owned ArgSortT, setting the union to NONE.
+  pub fn take_arg_sort(&mut self) -> Option<Box<ArgSortT>> {
+    if let Self::ArgSort(_) = self {
+      let v = core::mem::replace(self, Self::NONE);
+      if let Self::ArgSort(w) = v {
+        Some(w)
+      } else {
+        unreachable!()
+      }
+    } else {
+      None
+    }
+  }
+  /// If the union variant matches, return a reference to the ArgSortT.
+  pub fn as_arg_sort(&self) -> Option<&ArgSortT> {
+    if let Self::ArgSort(v) = self { Some(v.as_ref()) } else { None }
+  }
+  /// If the union variant matches, return a mutable reference to the ArgSortT.
+  pub fn as_arg_sort_mut(&mut self) -> Option<&mut ArgSortT> {
+    if let Self::ArgSort(v) = self { Some(v.as_mut()) } else { None }
+  }
+  /// If the union variant matches, return the owned GatherT, setting the union to NONE.
+  pub fn take_gather(&mut self) -> Option<Box<GatherT>> {
+    if let Self::Gather(_) = self {
+      let v = core::mem::replace(self, Self::NONE);
+      if let Self::Gather(w) = v {
+        Some(w)
+      } else {
+        unreachable!()
+      }
+    } else {
+      None
+    }
+  }
+  /// If the union variant matches, return a reference to the GatherT.
+  pub fn as_gather(&self) -> Option<&GatherT> {
+    if let Self::Gather(v) = self { Some(v.as_ref()) } else { None }
+  }
+  /// If the union variant matches, return a mutable reference to the GatherT.
+  pub fn as_gather_mut(&mut self) -> Option<&mut GatherT> {
+    if let Self::Gather(v) = self { Some(v.as_mut()) } else { None }
+  }
+  /// If the union variant matches, return the owned ScatterT, setting the union to NONE.
+  pub fn take_scatter(&mut self) -> Option<Box<ScatterT>> {
+    if let Self::Scatter(_) = self {
+      let v = core::mem::replace(self, Self::NONE);
+      if let Self::Scatter(w) = v {
+        Some(w)
+      } else {
+        unreachable!()
+      }
+    } else {
+      None
+    }
+  }
+  /// If the union variant matches, return a reference to the ScatterT.
+  pub fn as_scatter(&self) -> Option<&ScatterT> {
+    if let Self::Scatter(v) = self { Some(v.as_ref()) } else { None }
+  }
+  /// If the union variant matches, return a mutable reference to the ScatterT.
+  pub fn as_scatter_mut(&mut self) -> Option<&mut ScatterT> {
+    if let Self::Scatter(v) = self { Some(v.as_mut()) } else { None }
+  }
+  /// If the union variant matches, return the owned GridSampleT, setting the union to NONE.
+  pub fn take_grid_sample(&mut self) -> Option<Box<GridSampleT>> {
+    if let Self::GridSample(_) = self {
+      let v = core::mem::replace(self, Self::NONE);
+      if let Self::GridSample(w) = v {
+        Some(w)
+      } else {
+        unreachable!()
+      }
+    } else {
+      None
+    }
+  }
+  /// If the union variant matches, return a reference to the GridSampleT.
+  pub fn as_grid_sample(&self) -> Option<&GridSampleT> {
+    if let Self::GridSample(v) = self { Some(v.as_ref()) } else { None }
+  }
+  /// If the union variant matches, return a mutable reference to the GridSampleT.
+  pub fn as_grid_sample_mut(&mut self) -> Option<&mut GridSampleT> {
+    if let Self::GridSample(v) = self { Some(v.as_mut()) } else { None }
   }
 }
 // struct Dim, aligned to 8
@@ -5985,6 +6488,350 @@ impl ReduceT {
     })
   }
 }
+pub enum ScanOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Scan<'a> {
+  pub _tab: flatbuffers::Table<'a>,
+}
+
+impl<'a> flatbuffers::Follow<'a> for Scan<'a> {
+  type Inner = Scan<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: flatbuffers::Table::new(buf, loc) }
+  }
+}
+
+impl<'a> Scan<'a> {
+  pub const VT_SRC: flatbuffers::VOffsetT = 4;
+  pub const VT_KIND: flatbuffers::VOffsetT = 6;
+  pub const VT_DIM: flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: flatbuffers::Table<'a>) -> Self {
+    Scan { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ScanArgs
+  ) -> flatbuffers::WIPOffset<Scan<'bldr>> {
+    let mut builder = ScanBuilder::new(_fbb);
+    builder.add_dim(args.dim);
+    builder.add_src(args.src);
+    builder.add_kind(args.kind);
+    builder.finish()
+  }
+
+  pub fn unpack(&self) -> ScanT {
+    let src = self.src();
+    let kind = self.kind();
+    let dim = self.dim();
+    ScanT {
+      src,
+      kind,
+      dim,
+    }
+  }
+
+  #[inline]
+  pub fn src(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(Scan::VT_SRC, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn kind(&self) -> ScanKind {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<ScanKind>(Scan::VT_KIND, Some(ScanKind::Sum)).unwrap()}
+  }
+  #[inline]
+  pub fn dim(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Scan::VT_DIM, Some(0)).unwrap()}
+  }
+}
+
+impl flatbuffers::Verifiable for Scan<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    v.visit_table(pos)?
+     .visit_field::<i32>("src", Self::VT_SRC, false)?
+     .visit_field::<ScanKind>("kind", Self::VT_KIND, false)?
+     .visit_field::<u32>("dim", Self::VT_DIM, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ScanArgs {
+    pub src: i32,
+    pub kind: ScanKind,
+    pub dim: u32,
+}
+impl<'a> Default for ScanArgs {
+  #[inline]
+  fn default() -> Self {
+    ScanArgs {
+      src: 0,
+      kind: ScanKind::Sum,
+      dim: 0,
+    }
+  }
+}
+
+pub struct ScanBuilder<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: flatbuffers::WIPOffset<flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> ScanBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_src(&mut self, src: i32) {
+    self.fbb_.push_slot::<i32>(Scan::VT_SRC, src, 0);
+  }
+  #[inline]
+  pub fn add_kind(&mut self, kind: ScanKind) {
+    self.fbb_.push_slot::<ScanKind>(Scan::VT_KIND, kind, ScanKind::Sum);
+  }
+  #[inline]
+  pub fn add_dim(&mut self, dim: u32) {
+    self.fbb_.push_slot::<u32>(Scan::VT_DIM, dim, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut flatbuffers::FlatBufferBuilder<'a, A>) -> ScanBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ScanBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> flatbuffers::WIPOffset<Scan<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl core::fmt::Debug for Scan<'_> {
+  fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    let mut ds = f.debug_struct("Scan");
+      ds.field("src", &self.src());
+      ds.field("kind", &self.kind());
+      ds.field("dim", &self.dim());
+      ds.finish()
+  }
+}
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanT {
+  pub src: i32,
+  pub kind: ScanKind,
+  pub dim: u32,
+}
+impl Default for ScanT {
+  fn default() -> Self {
+    Self {
+      src: 0,
+      kind: ScanKind::Sum,
+      dim: 0,
+    }
+  }
+}
+impl ScanT {
+  pub fn pack<'b, A: flatbuffers::Allocator + 'b>(
+    &self,
+    _fbb: &mut flatbuffers::FlatBufferBuilder<'b, A>
+  ) -> flatbuffers::WIPOffset<Scan<'b>> {
+    let src = self.src;
+    let kind = self.kind;
+    let dim = self.dim;
+    Scan::create(_fbb, &ScanArgs{
+      src,
+      kind,
+      dim,
+    })
+  }
+}
+pub enum ArgSortOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct ArgSort<'a> {
+  pub _tab: flatbuffers::Table<'a>,
+}
+
+impl<'a> flatbuffers::Follow<'a> for ArgSort<'a> {
+  type Inner = ArgSort<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: flatbuffers::Table::new(buf, loc) }
+  }
+}
+
+impl<'a> ArgSort<'a> {
+  pub const VT_SRC: flatbuffers::VOffsetT = 4;
+  pub const VT_DIM: flatbuffers::VOffsetT = 6;
+  pub const VT_DESCENDING: flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: flatbuffers::Table<'a>) -> Self {
+    ArgSort { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ArgSortArgs
+  ) -> flatbuffers::WIPOffset<ArgSort<'bldr>> {
+    let mut builder = ArgSortBuilder::new(_fbb);
+    builder.add_dim(args.dim);
+    builder.add_src(args.src);
+    builder.add_descending(args.descending);
+    builder.finish()
+  }
+
+  pub fn unpack(&self) -> ArgSortT {
+    let src = self.src();
+    let dim = self.dim();
+    let descending = self.descending();
+    ArgSortT {
+      src,
+      dim,
+      descending,
+    }
+  }
+
+  #[inline]
+  pub fn src(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(ArgSort::VT_SRC, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn dim(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ArgSort::VT_DIM, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn descending(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ArgSort::VT_DESCENDING, Some(false)).unwrap()}
+  }
+}
+
+impl flatbuffers::Verifiable for ArgSort<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    v.visit_table(pos)?
+     .visit_field::<i32>("src", Self::VT_SRC, false)?
+     .visit_field::<u32>("dim", Self::VT_DIM, false)?
+     .visit_field::<bool>("descending", Self::VT_DESCENDING, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ArgSortArgs {
+    pub src: i32,
+    pub dim: u32,
+    pub descending: bool,
+}
+impl<'a> Default for ArgSortArgs {
+  #[inline]
+  fn default() -> Self {
+    ArgSortArgs {
+      src: 0,
+      dim: 0,
+      descending: false,
+    }
+  }
+}
+
+pub struct ArgSortBuilder<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: flatbuffers::WIPOffset<flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> ArgSortBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_src(&mut self, src: i32) {
+    self.fbb_.push_slot::<i32>(ArgSort::VT_SRC, src, 0);
+  }
+  #[inline]
+  pub fn add_dim(&mut self, dim: u32) {
+    self.fbb_.push_slot::<u32>(ArgSort::VT_DIM, dim, 0);
+  }
+  #[inline]
+  pub fn add_descending(&mut self, descending: bool) {
+    self.fbb_.push_slot::<bool>(ArgSort::VT_DESCENDING, descending, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut flatbuffers::FlatBufferBuilder<'a, A>) -> ArgSortBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ArgSortBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> flatbuffers::WIPOffset<ArgSort<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl core::fmt::Debug for ArgSort<'_> {
+  fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    let mut ds = f.debug_struct("ArgSort");
+      ds.field("src", &self.src());
+      ds.field("dim", &self.dim());
+      ds.field("descending", &self.descending());
+      ds.finish()
+  }
+}
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArgSortT {
+  pub src: i32,
+  pub dim: u32,
+  pub descending: bool,
+}
+impl Default for ArgSortT {
+  fn default() -> Self {
+    Self {
+      src: 0,
+      dim: 0,
+      descending: false,
+    }
+  }
+}
+impl ArgSortT {
+  pub fn pack<'b, A: flatbuffers::Allocator + 'b>(
+    &self,
+    _fbb: &mut flatbuffers::FlatBufferBuilder<'b, A>
+  ) -> flatbuffers::WIPOffset<ArgSort<'b>> {
+    let src = self.src;
+    let dim = self.dim;
+    let descending = self.descending;
+    ArgSort::create(_fbb, &ArgSortArgs{
+      src,
+      dim,
+      descending,
+    })
+  }
+}
 pub enum SoftmaxOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -7458,6 +8305,224 @@ impl ResizeT {
     })
   }
 }
+pub enum GridSampleOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct GridSample<'a> {
+  pub _tab: flatbuffers::Table<'a>,
+}
+
+impl<'a> flatbuffers::Follow<'a> for GridSample<'a> {
+  type Inner = GridSample<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: flatbuffers::Table::new(buf, loc) }
+  }
+}
+
+impl<'a> GridSample<'a> {
+  pub const VT_SRC: flatbuffers::VOffsetT = 4;
+  pub const VT_GRID: flatbuffers::VOffsetT = 6;
+  pub const VT_KIND: flatbuffers::VOffsetT = 8;
+  pub const VT_PADDING: flatbuffers::VOffsetT = 10;
+  pub const VT_ALIGN_CORNERS: flatbuffers::VOffsetT = 12;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: flatbuffers::Table<'a>) -> Self {
+    GridSample { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args GridSampleArgs
+  ) -> flatbuffers::WIPOffset<GridSample<'bldr>> {
+    let mut builder = GridSampleBuilder::new(_fbb);
+    builder.add_grid(args.grid);
+    builder.add_src(args.src);
+    builder.add_align_corners(args.align_corners);
+    builder.add_padding(args.padding);
+    builder.add_kind(args.kind);
+    builder.finish()
+  }
+
+  pub fn unpack(&self) -> GridSampleT {
+    let src = self.src();
+    let grid = self.grid();
+    let kind = self.kind();
+    let padding = self.padding();
+    let align_corners = self.align_corners();
+    GridSampleT {
+      src,
+      grid,
+      kind,
+      padding,
+      align_corners,
+    }
+  }
+
+  #[inline]
+  pub fn src(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(GridSample::VT_SRC, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn grid(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(GridSample::VT_GRID, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn kind(&self) -> ResizeKind {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<ResizeKind>(GridSample::VT_KIND, Some(ResizeKind::Nearest)).unwrap()}
+  }
+  #[inline]
+  pub fn padding(&self) -> GridPadding {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<GridPadding>(GridSample::VT_PADDING, Some(GridPadding::Zeros)).unwrap()}
+  }
+  #[inline]
+  pub fn align_corners(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(GridSample::VT_ALIGN_CORNERS, Some(false)).unwrap()}
+  }
+}
+
+impl flatbuffers::Verifiable for GridSample<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    v.visit_table(pos)?
+     .visit_field::<i32>("src", Self::VT_SRC, false)?
+     .visit_field::<i32>("grid", Self::VT_GRID, false)?
+     .visit_field::<ResizeKind>("kind", Self::VT_KIND, false)?
+     .visit_field::<GridPadding>("padding", Self::VT_PADDING, false)?
+     .visit_field::<bool>("align_corners", Self::VT_ALIGN_CORNERS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct GridSampleArgs {
+    pub src: i32,
+    pub grid: i32,
+    pub kind: ResizeKind,
+    pub padding: GridPadding,
+    pub align_corners: bool,
+}
+impl<'a> Default for GridSampleArgs {
+  #[inline]
+  fn default() -> Self {
+    GridSampleArgs {
+      src: 0,
+      grid: 0,
+      kind: ResizeKind::Nearest,
+      padding: GridPadding::Zeros,
+      align_corners: false,
+    }
+  }
+}
+
+pub struct GridSampleBuilder<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: flatbuffers::WIPOffset<flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> GridSampleBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_src(&mut self, src: i32) {
+    self.fbb_.push_slot::<i32>(GridSample::VT_SRC, src, 0);
+  }
+  #[inline]
+  pub fn add_grid(&mut self, grid: i32) {
+    self.fbb_.push_slot::<i32>(GridSample::VT_GRID, grid, 0);
+  }
+  #[inline]
+  pub fn add_kind(&mut self, kind: ResizeKind) {
+    self.fbb_.push_slot::<ResizeKind>(GridSample::VT_KIND, kind, ResizeKind::Nearest);
+  }
+  #[inline]
+  pub fn add_padding(&mut self, padding: GridPadding) {
+    self.fbb_.push_slot::<GridPadding>(GridSample::VT_PADDING, padding, GridPadding::Zeros);
+  }
+  #[inline]
+  pub fn add_align_corners(&mut self, align_corners: bool) {
+    self.fbb_.push_slot::<bool>(GridSample::VT_ALIGN_CORNERS, align_corners, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut flatbuffers::FlatBufferBuilder<'a, A>) -> GridSampleBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    GridSampleBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> flatbuffers::WIPOffset<GridSample<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl core::fmt::Debug for GridSample<'_> {
+  fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    let mut ds = f.debug_struct("GridSample");
+      ds.field("src", &self.src());
+      ds.field("grid", &self.grid());
+      ds.field("kind", &self.kind());
+      ds.field("padding", &self.padding());
+      ds.field("align_corners", &self.align_corners());
+      ds.finish()
+  }
+}
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
+pub struct GridSampleT {
+  pub src: i32,
+  pub grid: i32,
+  pub kind: ResizeKind,
+  pub padding: GridPadding,
+  pub align_corners: bool,
+}
+impl Default for GridSampleT {
+  fn default() -> Self {
+    Self {
+      src: 0,
+      grid: 0,
+      kind: ResizeKind::Nearest,
+      padding: GridPadding::Zeros,
+      align_corners: false,
+    }
+  }
+}
+impl GridSampleT {
+  pub fn pack<'b, A: flatbuffers::Allocator + 'b>(
+    &self,
+    _fbb: &mut flatbuffers::FlatBufferBuilder<'b, A>
+  ) -> flatbuffers::WIPOffset<GridSample<'b>> {
+    let src = self.src;
+    let grid = self.grid;
+    let kind = self.kind;
+    let padding = self.padding;
+    let align_corners = self.align_corners;
+    GridSample::create(_fbb, &GridSampleArgs{
+      src,
+      grid,
+      kind,
+      padding,
+      align_corners,
+    })
+  }
+}
 pub enum PadOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -7657,6 +8722,396 @@ impl PadT {
       kind,
       before,
       value,
+    })
+  }
+}
+pub enum GatherOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Gather<'a> {
+  pub _tab: flatbuffers::Table<'a>,
+}
+
+impl<'a> flatbuffers::Follow<'a> for Gather<'a> {
+  type Inner = Gather<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: flatbuffers::Table::new(buf, loc) }
+  }
+}
+
+impl<'a> Gather<'a> {
+  pub const VT_SRC: flatbuffers::VOffsetT = 4;
+  pub const VT_INDEX: flatbuffers::VOffsetT = 6;
+  pub const VT_DIM: flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: flatbuffers::Table<'a>) -> Self {
+    Gather { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args GatherArgs
+  ) -> flatbuffers::WIPOffset<Gather<'bldr>> {
+    let mut builder = GatherBuilder::new(_fbb);
+    builder.add_dim(args.dim);
+    builder.add_index(args.index);
+    builder.add_src(args.src);
+    builder.finish()
+  }
+
+  pub fn unpack(&self) -> GatherT {
+    let src = self.src();
+    let index = self.index();
+    let dim = self.dim();
+    GatherT {
+      src,
+      index,
+      dim,
+    }
+  }
+
+  #[inline]
+  pub fn src(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(Gather::VT_SRC, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn index(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(Gather::VT_INDEX, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn dim(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Gather::VT_DIM, Some(0)).unwrap()}
+  }
+}
+
+impl flatbuffers::Verifiable for Gather<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    v.visit_table(pos)?
+     .visit_field::<i32>("src", Self::VT_SRC, false)?
+     .visit_field::<i32>("index", Self::VT_INDEX, false)?
+     .visit_field::<u32>("dim", Self::VT_DIM, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct GatherArgs {
+    pub src: i32,
+    pub index: i32,
+    pub dim: u32,
+}
+impl<'a> Default for GatherArgs {
+  #[inline]
+  fn default() -> Self {
+    GatherArgs {
+      src: 0,
+      index: 0,
+      dim: 0,
+    }
+  }
+}
+
+pub struct GatherBuilder<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: flatbuffers::WIPOffset<flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> GatherBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_src(&mut self, src: i32) {
+    self.fbb_.push_slot::<i32>(Gather::VT_SRC, src, 0);
+  }
+  #[inline]
+  pub fn add_index(&mut self, index: i32) {
+    self.fbb_.push_slot::<i32>(Gather::VT_INDEX, index, 0);
+  }
+  #[inline]
+  pub fn add_dim(&mut self, dim: u32) {
+    self.fbb_.push_slot::<u32>(Gather::VT_DIM, dim, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut flatbuffers::FlatBufferBuilder<'a, A>) -> GatherBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    GatherBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> flatbuffers::WIPOffset<Gather<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl core::fmt::Debug for Gather<'_> {
+  fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    let mut ds = f.debug_struct("Gather");
+      ds.field("src", &self.src());
+      ds.field("index", &self.index());
+      ds.field("dim", &self.dim());
+      ds.finish()
+  }
+}
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatherT {
+  pub src: i32,
+  pub index: i32,
+  pub dim: u32,
+}
+impl Default for GatherT {
+  fn default() -> Self {
+    Self {
+      src: 0,
+      index: 0,
+      dim: 0,
+    }
+  }
+}
+impl GatherT {
+  pub fn pack<'b, A: flatbuffers::Allocator + 'b>(
+    &self,
+    _fbb: &mut flatbuffers::FlatBufferBuilder<'b, A>
+  ) -> flatbuffers::WIPOffset<Gather<'b>> {
+    let src = self.src;
+    let index = self.index;
+    let dim = self.dim;
+    Gather::create(_fbb, &GatherArgs{
+      src,
+      index,
+      dim,
+    })
+  }
+}
+pub enum ScatterOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Scatter<'a> {
+  pub _tab: flatbuffers::Table<'a>,
+}
+
+impl<'a> flatbuffers::Follow<'a> for Scatter<'a> {
+  type Inner = Scatter<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: flatbuffers::Table::new(buf, loc) }
+  }
+}
+
+impl<'a> Scatter<'a> {
+  pub const VT_SRC: flatbuffers::VOffsetT = 4;
+  pub const VT_INDEX: flatbuffers::VOffsetT = 6;
+  pub const VT_VALUE: flatbuffers::VOffsetT = 8;
+  pub const VT_DIM: flatbuffers::VOffsetT = 10;
+  pub const VT_KIND: flatbuffers::VOffsetT = 12;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: flatbuffers::Table<'a>) -> Self {
+    Scatter { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ScatterArgs
+  ) -> flatbuffers::WIPOffset<Scatter<'bldr>> {
+    let mut builder = ScatterBuilder::new(_fbb);
+    builder.add_dim(args.dim);
+    builder.add_value(args.value);
+    builder.add_index(args.index);
+    builder.add_src(args.src);
+    builder.add_kind(args.kind);
+    builder.finish()
+  }
+
+  pub fn unpack(&self) -> ScatterT {
+    let src = self.src();
+    let index = self.index();
+    let value = self.value();
+    let dim = self.dim();
+    let kind = self.kind();
+    ScatterT {
+      src,
+      index,
+      value,
+      dim,
+      kind,
+    }
+  }
+
+  #[inline]
+  pub fn src(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(Scatter::VT_SRC, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn index(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(Scatter::VT_INDEX, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn value(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(Scatter::VT_VALUE, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn dim(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Scatter::VT_DIM, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn kind(&self) -> ScatterKind {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<ScatterKind>(Scatter::VT_KIND, Some(ScatterKind::Put)).unwrap()}
+  }
+}
+
+impl flatbuffers::Verifiable for Scatter<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut flatbuffers::Verifier, pos: usize
+  ) -> Result<(), flatbuffers::InvalidFlatbuffer> {
+    use self::flatbuffers::Verifiable;
+    v.visit_table(pos)?
+     .visit_field::<i32>("src", Self::VT_SRC, false)?
+     .visit_field::<i32>("index", Self::VT_INDEX, false)?
+     .visit_field::<i32>("value", Self::VT_VALUE, false)?
+     .visit_field::<u32>("dim", Self::VT_DIM, false)?
+     .visit_field::<ScatterKind>("kind", Self::VT_KIND, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ScatterArgs {
+    pub src: i32,
+    pub index: i32,
+    pub value: i32,
+    pub dim: u32,
+    pub kind: ScatterKind,
+}
+impl<'a> Default for ScatterArgs {
+  #[inline]
+  fn default() -> Self {
+    ScatterArgs {
+      src: 0,
+      index: 0,
+      value: 0,
+      dim: 0,
+      kind: ScatterKind::Put,
+    }
+  }
+}
+
+pub struct ScatterBuilder<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: flatbuffers::WIPOffset<flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> ScatterBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_src(&mut self, src: i32) {
+    self.fbb_.push_slot::<i32>(Scatter::VT_SRC, src, 0);
+  }
+  #[inline]
+  pub fn add_index(&mut self, index: i32) {
+    self.fbb_.push_slot::<i32>(Scatter::VT_INDEX, index, 0);
+  }
+  #[inline]
+  pub fn add_value(&mut self, value: i32) {
+    self.fbb_.push_slot::<i32>(Scatter::VT_VALUE, value, 0);
+  }
+  #[inline]
+  pub fn add_dim(&mut self, dim: u32) {
+    self.fbb_.push_slot::<u32>(Scatter::VT_DIM, dim, 0);
+  }
+  #[inline]
+  pub fn add_kind(&mut self, kind: ScatterKind) {
+    self.fbb_.push_slot::<ScatterKind>(Scatter::VT_KIND, kind, ScatterKind::Put);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut flatbuffers::FlatBufferBuilder<'a, A>) -> ScatterBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ScatterBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> flatbuffers::WIPOffset<Scatter<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl core::fmt::Debug for Scatter<'_> {
+  fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    let mut ds = f.debug_struct("Scatter");
+      ds.field("src", &self.src());
+      ds.field("index", &self.index());
+      ds.field("value", &self.value());
+      ds.field("dim", &self.dim());
+      ds.field("kind", &self.kind());
+      ds.finish()
+  }
+}
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScatterT {
+  pub src: i32,
+  pub index: i32,
+  pub value: i32,
+  pub dim: u32,
+  pub kind: ScatterKind,
+}
+impl Default for ScatterT {
+  fn default() -> Self {
+    Self {
+      src: 0,
+      index: 0,
+      value: 0,
+      dim: 0,
+      kind: ScatterKind::Put,
+    }
+  }
+}
+impl ScatterT {
+  pub fn pack<'b, A: flatbuffers::Allocator + 'b>(
+    &self,
+    _fbb: &mut flatbuffers::FlatBufferBuilder<'b, A>
+  ) -> flatbuffers::WIPOffset<Scatter<'b>> {
+    let src = self.src;
+    let index = self.index;
+    let value = self.value;
+    let dim = self.dim;
+    let kind = self.kind;
+    Scatter::create(_fbb, &ScatterArgs{
+      src,
+      index,
+      value,
+      dim,
+      kind,
     })
   }
 }
@@ -7962,6 +9417,7 @@ impl<'a> Slice<'a> {
   pub const VT_DIM: flatbuffers::VOffsetT = 6;
   pub const VT_START: flatbuffers::VOffsetT = 8;
   pub const VT_STEP: flatbuffers::VOffsetT = 10;
+  pub const VT_START_EXPR: flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: flatbuffers::Table<'a>) -> Self {
@@ -7975,6 +9431,7 @@ impl<'a> Slice<'a> {
     let mut builder = SliceBuilder::new(_fbb);
     builder.add_step(args.step);
     builder.add_start(args.start);
+    builder.add_start_expr(args.start_expr);
     builder.add_dim(args.dim);
     builder.add_src(args.src);
     builder.finish()
@@ -7985,11 +9442,13 @@ impl<'a> Slice<'a> {
     let dim = self.dim();
     let start = self.start();
     let step = self.step();
+    let start_expr = self.start_expr();
     SliceT {
       src,
       dim,
       start,
       step,
+      start_expr,
     }
   }
 
@@ -8021,6 +9480,13 @@ impl<'a> Slice<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<i64>(Slice::VT_STEP, Some(1)).unwrap()}
   }
+  #[inline]
+  pub fn start_expr(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(Slice::VT_START_EXPR, Some(-1)).unwrap()}
+  }
 }
 
 impl flatbuffers::Verifiable for Slice<'_> {
@@ -8034,6 +9500,7 @@ impl flatbuffers::Verifiable for Slice<'_> {
      .visit_field::<u32>("dim", Self::VT_DIM, false)?
      .visit_field::<i64>("start", Self::VT_START, false)?
      .visit_field::<i64>("step", Self::VT_STEP, false)?
+     .visit_field::<i32>("start_expr", Self::VT_START_EXPR, false)?
      .finish();
     Ok(())
   }
@@ -8043,6 +9510,7 @@ pub struct SliceArgs {
     pub dim: u32,
     pub start: i64,
     pub step: i64,
+    pub start_expr: i32,
 }
 impl<'a> Default for SliceArgs {
   #[inline]
@@ -8052,6 +9520,7 @@ impl<'a> Default for SliceArgs {
       dim: 0,
       start: 0,
       step: 1,
+      start_expr: -1,
     }
   }
 }
@@ -8078,6 +9547,10 @@ impl<'a: 'b, 'b, A: flatbuffers::Allocator + 'a> SliceBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<i64>(Slice::VT_STEP, step, 1);
   }
   #[inline]
+  pub fn add_start_expr(&mut self, start_expr: i32) {
+    self.fbb_.push_slot::<i32>(Slice::VT_START_EXPR, start_expr, -1);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut flatbuffers::FlatBufferBuilder<'a, A>) -> SliceBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SliceBuilder {
@@ -8099,6 +9572,7 @@ impl core::fmt::Debug for Slice<'_> {
       ds.field("dim", &self.dim());
       ds.field("start", &self.start());
       ds.field("step", &self.step());
+      ds.field("start_expr", &self.start_expr());
       ds.finish()
   }
 }
@@ -8109,6 +9583,7 @@ pub struct SliceT {
   pub dim: u32,
   pub start: i64,
   pub step: i64,
+  pub start_expr: i32,
 }
 impl Default for SliceT {
   fn default() -> Self {
@@ -8117,6 +9592,7 @@ impl Default for SliceT {
       dim: 0,
       start: 0,
       step: 1,
+      start_expr: -1,
     }
   }
 }
@@ -8129,11 +9605,13 @@ impl SliceT {
     let dim = self.dim;
     let start = self.start;
     let step = self.step;
+    let start_expr = self.start_expr;
     Slice::create(_fbb, &SliceArgs{
       src,
       dim,
       start,
       step,
+      start_expr,
     })
   }
 }
@@ -8753,6 +10231,31 @@ impl<'a> Op<'a> {
             .expect("Invalid union table, expected `OpKind::PixelShuffle`.")
             .unpack()
       )),
+      OpKind::Scan => OpKindT::Scan(Box::new(
+        self.kind_as_scan()
+            .expect("Invalid union table, expected `OpKind::Scan`.")
+            .unpack()
+      )),
+      OpKind::ArgSort => OpKindT::ArgSort(Box::new(
+        self.kind_as_arg_sort()
+            .expect("Invalid union table, expected `OpKind::ArgSort`.")
+            .unpack()
+      )),
+      OpKind::Gather => OpKindT::Gather(Box::new(
+        self.kind_as_gather()
+            .expect("Invalid union table, expected `OpKind::Gather`.")
+            .unpack()
+      )),
+      OpKind::Scatter => OpKindT::Scatter(Box::new(
+        self.kind_as_scatter()
+            .expect("Invalid union table, expected `OpKind::Scatter`.")
+            .unpack()
+      )),
+      OpKind::GridSample => OpKindT::GridSample(Box::new(
+        self.kind_as_grid_sample()
+            .expect("Invalid union table, expected `OpKind::GridSample`.")
+            .unpack()
+      )),
       _ => OpKindT::NONE,
     };
     let outputs = {
@@ -9127,6 +10630,76 @@ impl<'a> Op<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn kind_as_scan(&self) -> Option<Scan<'a>> {
+    if self.kind_type() == OpKind::Scan {
+      let u = self.kind();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Scan::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn kind_as_arg_sort(&self) -> Option<ArgSort<'a>> {
+    if self.kind_type() == OpKind::ArgSort {
+      let u = self.kind();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { ArgSort::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn kind_as_gather(&self) -> Option<Gather<'a>> {
+    if self.kind_type() == OpKind::Gather {
+      let u = self.kind();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Gather::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn kind_as_scatter(&self) -> Option<Scatter<'a>> {
+    if self.kind_type() == OpKind::Scatter {
+      let u = self.kind();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Scatter::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn kind_as_grid_sample(&self) -> Option<GridSample<'a>> {
+    if self.kind_type() == OpKind::GridSample {
+      let u = self.kind();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { GridSample::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl flatbuffers::Verifiable for Op<'_> {
@@ -9162,6 +10735,11 @@ impl flatbuffers::Verifiable for Op<'_> {
           OpKind::Expand => v.verify_union_variant::<flatbuffers::ForwardsUOffset<Expand>>("OpKind::Expand", pos),
           OpKind::Concat => v.verify_union_variant::<flatbuffers::ForwardsUOffset<Concat>>("OpKind::Concat", pos),
           OpKind::PixelShuffle => v.verify_union_variant::<flatbuffers::ForwardsUOffset<PixelShuffle>>("OpKind::PixelShuffle", pos),
+          OpKind::Scan => v.verify_union_variant::<flatbuffers::ForwardsUOffset<Scan>>("OpKind::Scan", pos),
+          OpKind::ArgSort => v.verify_union_variant::<flatbuffers::ForwardsUOffset<ArgSort>>("OpKind::ArgSort", pos),
+          OpKind::Gather => v.verify_union_variant::<flatbuffers::ForwardsUOffset<Gather>>("OpKind::Gather", pos),
+          OpKind::Scatter => v.verify_union_variant::<flatbuffers::ForwardsUOffset<Scatter>>("OpKind::Scatter", pos),
+          OpKind::GridSample => v.verify_union_variant::<flatbuffers::ForwardsUOffset<GridSample>>("OpKind::GridSample", pos),
           _ => Ok(()),
         }
      })?
@@ -9396,6 +10974,41 @@ impl core::fmt::Debug for Op<'_> {
         },
         OpKind::PixelShuffle => {
           if let Some(x) = self.kind_as_pixel_shuffle() {
+            ds.field("kind", &x)
+          } else {
+            ds.field("kind", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        OpKind::Scan => {
+          if let Some(x) = self.kind_as_scan() {
+            ds.field("kind", &x)
+          } else {
+            ds.field("kind", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        OpKind::ArgSort => {
+          if let Some(x) = self.kind_as_arg_sort() {
+            ds.field("kind", &x)
+          } else {
+            ds.field("kind", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        OpKind::Gather => {
+          if let Some(x) = self.kind_as_gather() {
+            ds.field("kind", &x)
+          } else {
+            ds.field("kind", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        OpKind::Scatter => {
+          if let Some(x) = self.kind_as_scatter() {
+            ds.field("kind", &x)
+          } else {
+            ds.field("kind", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        OpKind::GridSample => {
+          if let Some(x) = self.kind_as_grid_sample() {
             ds.field("kind", &x)
           } else {
             ds.field("kind", &"InvalidFlatbuffer: Union discriminant does not match value.")

@@ -25,7 +25,7 @@ pub struct Count {
     /// Instructions.
     pub total: u64,
     /// Outer products among them.
-    #[serde(rename(deserialize = "sme_outer"))]
+    #[serde(alias = "sme_outer")]
     pub outer: u64,
 }
 

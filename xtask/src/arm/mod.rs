@@ -6,12 +6,15 @@ mod count;
 mod counter;
 mod cpu;
 mod detection;
+mod golden;
 mod models;
 mod rust;
 mod toolchain;
 mod units;
+mod verdict;
 
 use crate::artifacts::{self, Artifacts};
+use crate::conformance;
 use crate::stage::{Error, Stages};
 use rust::Rust;
 use toolchain::Toolchain;
@@ -25,6 +28,8 @@ pub enum Command {
     Test(Options),
     /// Counts instructions of Tandem and XNNPACK on the same cases: one thread, 512-bit streaming vectors.
     Count(count::Options),
+    /// Runs the programs of ExecuTorch's operator suite under the emulator: exported here, compared with eager's answers.
+    Golden(golden::Options),
 }
 
 /// What to test.
@@ -44,9 +49,13 @@ pub fn run(command: &Command) -> Result<(), Error> {
             Ok(())
         }
         Command::Count(options) => count::run(options),
+        Command::Golden(options) => golden::run(options),
         Command::Test(options) => {
             let mut stages = Stages::default();
             let built = stages.run("build: libraries, adapter, CLI", artifacts::build)?;
+            stages.run("ExecuTorch's operator suite", || {
+                conformance::sample(&built, (!options.all).then_some(conformance::SAMPLE))
+            })?;
             test(&mut stages, &built, options.all)?;
             stages.report();
             Ok(())
@@ -63,5 +72,6 @@ pub fn test(stages: &mut Stages, built: &Artifacts, all: bool) -> Result<(), Err
     stages.run("arm: assembly for other systems", assembly::run)?;
     stages.run("arm: detection", || detection::run(&toolchain, &programs.cli))?;
     stages.run("arm: rust tests under emulation", || units::run(&toolchain, &binaries, all))?;
-    stages.run("arm: models under emulation", || models::run(&toolchain, &programs, built))
+    stages.run("arm: models under emulation", || models::run(&toolchain, &programs, built))?;
+    stages.run("arm: operator suite under emulation", || golden::check(&toolchain, &programs))
 }

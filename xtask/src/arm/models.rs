@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::cpu::WHOLE_MODELS;
+use serde::Deserialize;
+
+use super::cpu::{CPUS, Cpu, WITHOUT_SME};
 use super::rust::TARGET;
 use super::toolchain::{Toolchain, cargo_target};
 use crate::artifacts::Artifacts;
@@ -85,11 +87,13 @@ fn cmake(
     stage::quiet(&format!("building the {what} for arm64"), compile.arg("--build").arg(build)).map(|_| ())
 }
 
-/// Runs every model on two processor models.
+/// Runs every model on a processor with SME and on all without, where an instruction of it is illegal, and looks at the
+/// plans.
 pub fn run(toolchain: &Toolchain, programs: &Programs, built: &Artifacts) -> Result<(), Error> {
     let files = env::target().join("arm/models");
     built.export("exporting small models", &["tests/arm/export.py"], &files)?;
-    for cpu in WHOLE_MODELS {
+    let without = CPUS.iter().chain([&WITHOUT_SME]).filter(|cpu| cpu.vector.is_none());
+    for cpu in [&CPUS[0]].into_iter().chain(without) {
         for (name, tolerance) in MODELS {
             let mut app = toolchain.emulated(cpu, &programs.app);
             app.arg(files.join(format!("{name}.pte"))).args(["--threads", "2", "--repeat", "2"]);
@@ -100,5 +104,59 @@ pub fn run(toolchain: &Toolchain, programs: &Programs, built: &Artifacts) -> Res
             println!("  {:<14} {name:<14} {error}", cpu.name);
         }
     }
+    MODELS
+        .iter()
+        .try_for_each(|(name, _)| plans(toolchain, programs, name, &files.join(format!("{name}.pte"))))
+}
+
+/// Steps are planned in the unit where there is one, unless the environment forbids it.
+fn plans(toolchain: &Toolchain, programs: &Programs, name: &str, file: &Path) -> Result<(), Error> {
+    let planned = |cpu, isa| steps_in_unit(toolchain, programs, cpu, isa, file);
+    let [with, off, without] =
+        [planned(&CPUS[0], None)?, planned(&CPUS[0], Some("neon"))?, planned(&WITHOUT_SME, None)?];
+    let counts = format!(
+        "{name}: {with} steps in the unit with SME2, {off} with TANDEM_ISA=neon, {without} without SME"
+    );
+    if with == 0 || off > 0 || without > 0 {
+        return Err(Error::Check(counts));
+    }
+    println!("  {counts}");
     Ok(())
+}
+
+/// A row of `tandem profile --json`.
+#[derive(Deserialize)]
+struct Row {
+    engine: String,
+    kernel: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    models: Vec<Profile>,
+}
+
+/// How many steps of a file's plan run in the matrix unit.
+fn steps_in_unit(
+    toolchain: &Toolchain,
+    programs: &Programs,
+    cpu: &Cpu,
+    isa: Option<&str>,
+    file: &Path,
+) -> Result<usize, Error> {
+    let json = file.with_extension("profile.json");
+    let mut profile = toolchain.emulated(cpu, &programs.cli);
+    profile.args(["profile", "--repeat", "1", "--json"]).arg(&json).arg(file);
+    profile.env_remove("TANDEM_ISA").envs(isa.map(|isa| ("TANDEM_ISA", isa)));
+    stage::limited(&format!("profile on {}", cpu.name), &mut profile, PATIENCE)?;
+    let text = std::fs::read_to_string(&json).map_err(Error::reading(&json))?;
+    let wrong = |e| Error::Check(format!("{}: {e}", json.display()));
+    let document: Document = serde_json::from_str(&text).map_err(wrong)?;
+    let rows = document.models.iter().flat_map(|model| &model.rows);
+    Ok(rows.filter(|row| row.engine == "sme" || row.kernel.starts_with("sme")).count())
 }

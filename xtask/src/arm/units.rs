@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::cpu::CPUS;
+use super::cpu::{CPUS, Cpu, LONGEST};
 use super::rust::TARGET;
 use super::toolchain::Toolchain;
 use crate::stage::{self, Error, cargo};
@@ -18,8 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const PATIENCE_ALL: Duration = Duration::from_secs(4 * 3600);
 
 /// Tests that take long and whose answer one processor model gives: a sample runs them on the first alone.
-const ONCE: [&str; 14] = [
+const ONCE: [&str; 18] = [
     "::several_",
+    "::few_",
+    "::widened_in_parts",
+    "windows_in_bands",
+    "every_way_matches",
     "::large_blocks",
     "::long_sums",
     "::activations",
@@ -84,27 +88,43 @@ fn binary(artifact: Artifact) -> Option<Binary> {
     Some(Binary { name: format!("{package}/{}", artifact.target.name), program, folder })
 }
 
-/// Runs them on every processor model; `all` without the samples' limits.
+/// Tests of what runs in the matrix unit.
+const UNIT: [&str; 6] = ["sme2::", "gemm::", "conv::", "depthwise::", "softmax::", "guard::"];
+
+/// Runs them on every processor model, the matrix unit's on the longest vectors as well; `all` without the samples' limits.
 pub fn run(toolchain: &Toolchain, binaries: &[Binary], all: bool) -> Result<(), Error> {
     for (index, cpu) in CPUS.iter().enumerate() {
-        let start = Instant::now();
-        let mut passed = 0;
-        let once: &[&str] = if all || index == 0 { &[] } else { &ONCE };
-        let skipped: Vec<&str> = once.iter().flat_map(|name| ["--skip", name]).collect();
-        for binary in binaries {
-            let mut test = toolchain.emulated(cpu, &binary.program);
-            test.current_dir(&binary.folder).args(&skipped);
-            if all {
-                test.env("TANDEM_TEST_ALL", "1");
-            } else {
-                test.env("PROPTEST_CASES", "16").env("TANDEM_TEST_FEW", "1");
-            }
-            let what = format!("{} on {}", binary.name, cpu.name);
-            let report = stage::limited(&what, &mut test, if all { PATIENCE_ALL } else { PATIENCE })?;
-            passed += tests_passed(&report);
-        }
-        println!("  {:<14} {passed} tests passed, {:.1} s", cpu.name, start.elapsed().as_secs_f64());
+        let (once, cases): (&[&str], u32) = if index == 0 { (&[], 10) } else { (&ONCE, 5) };
+        let skipped: Vec<&str> = once.iter().filter(|_| !all).flat_map(|name| ["--skip", name]).collect();
+        run_on(toolchain, cpu, binaries.iter(), &skipped, (!all).then_some(cases))?;
     }
+    let kernels = binaries.iter().filter(|binary| binary.name.starts_with("kernels/"));
+    run_on(toolchain, &LONGEST, kernels, &UNIT, (!all).then_some(5))
+}
+
+/// Runs the tests that the harness's arguments choose, of each property a number of random cases or the whole set.
+fn run_on<'a>(
+    toolchain: &Toolchain,
+    cpu: &Cpu,
+    binaries: impl Iterator<Item = &'a Binary>,
+    args: &[&str],
+    cases: Option<u32>,
+) -> Result<(), Error> {
+    let start = Instant::now();
+    let mut passed = 0;
+    for binary in binaries {
+        let mut test = toolchain.emulated(cpu, &binary.program);
+        test.current_dir(&binary.folder).args(args);
+        match cases {
+            None => test.env("TANDEM_TEST_ALL", "1"),
+            Some(cases) => test.env("PROPTEST_CASES", cases.to_string()).env("TANDEM_TEST_FEW", "1"),
+        };
+        let what = format!("{} on {}", binary.name, cpu.name);
+        let patience = if cases.is_some() { PATIENCE } else { PATIENCE_ALL };
+        let report = stage::limited(&what, &mut test, patience)?;
+        passed += tests_passed(&report);
+    }
+    println!("  {:<14} {passed} tests passed, {:.1} s", cpu.name, start.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -5,7 +5,8 @@
 //! computed. The caller writes `job` while nothing is unclaimed and nothing is unfinished, then stores `unclaimed`. A
 //! thread claims tiles by taking them off one end of `unclaimed`, and only then reads `job`; after computing them it adds
 //! them to `finished`. The caller goes on when all are finished. Threads with even numbers claim at the front, the others
-//! at the back: most tiles of a step then lie next to the same thread's tiles of the step before, in its caches. So
+//! at the back: most tiles of a step then lie next to the same thread's tiles of the step before, in its caches. Who may
+//! claim is part of the word: a thread that looked before the phase began finds it changed. So
 //!
 //! - a claim is always one of the current phase, however long ago the thread looked: there is no stale pointer to act
 //!   upon, and a thread that was preempted holds up nobody but for the tiles it has claimed;
@@ -27,18 +28,29 @@ use crate::task::Task;
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// The tiles that are left, as one word: the first one below, the end above.
+/// The tiles that are left and who may claim them, as one word: the first tile, the end, the number of workers.
 #[derive(Clone, Copy, PartialEq)]
 struct Left(u64);
 
+/// Bits of a tile's number, and of a worker's.
+const TILE: u32 = 28;
+const WORKERS: u32 = 8;
+
 impl Left {
-    fn new(tiles: usize) -> Self {
-        let end = u32::try_from(tiles).expect("fewer than 2^32 tiles");
-        Self(u64::from(end) << 32)
+    fn new(tiles: usize, workers: usize) -> Self {
+        assert!(tiles < 1 << TILE, "fewer than 2^{TILE} tiles");
+        let last = workers.clamp(1, 1 << WORKERS) - 1;
+        Self((last as u64) << (2 * TILE) | (tiles as u64) << TILE)
     }
 
     fn range(self) -> Range<usize> {
-        self.0 as u32 as usize..(self.0 >> 32) as usize
+        let tile = |word: u64| word as usize & ((1 << TILE) - 1);
+        tile(self.0)..tile(self.0 >> TILE)
+    }
+
+    /// Workers that may claim: those with lower numbers.
+    fn workers(self) -> usize {
+        (self.0 >> (2 * TILE)) as usize + 1
     }
 
     /// Without `take` tiles at the front or the back, and those tiles.
@@ -47,7 +59,7 @@ impl Left {
         if front {
             (Self(self.0 + take as u64), start..start + take)
         } else {
-            (Self(self.0 - ((take as u64) << 32)), end - take..end)
+            (Self(self.0 - ((take as u64) << TILE)), end - take..end)
         }
     }
 }
@@ -61,6 +73,8 @@ pub(crate) struct Job {
     pub phase: usize,
     /// Tiles of the phase.
     pub tiles: usize,
+    /// Threads that may run them at a time.
+    pub workers: usize,
     /// Scratch of worker 0.
     pub scratch: *mut u8,
     /// Bytes from one worker's scratch to the next.
@@ -113,7 +127,8 @@ unsafe impl Task for Nothing {
 impl Board {
     pub fn new() -> Self {
         let task: *const dyn Task = &Nothing;
-        let job = Job { task, phase: 0, tiles: 0, scratch: std::ptr::null_mut(), stride: 0, bytes: 0 };
+        let job =
+            Job { task, phase: 0, tiles: 0, workers: 1, scratch: std::ptr::null_mut(), stride: 0, bytes: 0 };
         Self {
             unclaimed: Line(AtomicU64::new(0)),
             finished: Line(AtomicUsize::new(0)),
@@ -157,7 +172,7 @@ impl Board {
         self.finished.0.store(0, Ordering::Relaxed);
         // SAFETY: all tiles of the phase before are finished, so nobody reads the job until there are unclaimed ones.
         unsafe { self.job.set(job) }
-        self.unclaimed.0.store(Left::new(job.tiles).0, Ordering::Release);
+        self.unclaimed.0.store(Left::new(job.tiles, job.workers).0, Ordering::Release);
         self.work(0);
         let mut wait = Wait::default();
         while self.finished.0.load(Ordering::Acquire) != job.tiles {
@@ -192,10 +207,11 @@ impl Board {
         let mut worked = false;
         loop {
             let left = Left(self.unclaimed.0.load(Ordering::Relaxed));
-            if left.range().is_empty() {
+            if left.range().is_empty() || worker >= left.workers() {
                 return worked;
             }
-            let take = claim(left.range().len(), self.threads.load(Ordering::Relaxed));
+            let threads = self.threads.load(Ordering::Relaxed).min(left.workers());
+            let take = claim(left.range().len(), threads);
             let (rest, tiles) = left.without(take, worker.is_multiple_of(2));
             let claimed =
                 self.unclaimed.0.compare_exchange_weak(left.0, rest.0, Ordering::Acquire, Ordering::Relaxed);

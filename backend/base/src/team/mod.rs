@@ -6,6 +6,7 @@
 //! a crew below strength takes in workers that become idle before each task.
 
 mod board;
+pub mod cost;
 mod sync;
 
 use std::ptr;
@@ -189,16 +190,17 @@ impl Crew<'_> {
         self.recruit();
         let bytes = task.scratch();
         assert!(scratch.reserve(self.wanted, bytes), "no room for {bytes} bytes of scratch a thread");
+        let workers = task.workers();
         for phase in 0..task.phases() {
             let tiles = task.tiles(phase);
             match &self.board {
-                Some(board) if self.threads > 1 && tiles > 1 => {
+                Some(board) if self.threads > 1 && tiles > 1 && workers > 1 => {
                     // SAFETY: a pointer to the same task with its lifetime forgotten: `run` uses it while it lasts.
                     let task: *const dyn Task =
                         unsafe { std::mem::transmute::<*const (dyn Task + '_), *const dyn Task>(task) };
                     let (base, stride) = scratch.base(bytes);
                     // SAFETY: the task outlives the call, phases come in order, there is scratch for all wanted.
-                    unsafe { board.run(Job { task, phase, tiles, scratch: base, stride, bytes }) }
+                    unsafe { board.run(Job { task, phase, tiles, workers, scratch: base, stride, bytes }) }
                 }
                 _ if tiles > 0 => {
                     let (base, _) = scratch.base(bytes);

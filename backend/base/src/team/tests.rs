@@ -1,8 +1,10 @@
 //! Every tile once, phases in order, scratch to itself, whatever the threads do.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -17,13 +19,17 @@ struct Waves {
     cells: Vec<Vec<AtomicUsize>>,
     threads_seen: AtomicUsize,
     panic_at: Option<(usize, usize)>,
+    workers: usize,
+    /// Threads that ran tiles.
+    ran: Mutex<HashSet<ThreadId>>,
 }
 
 impl Waves {
     fn new(phases: usize, tiles: usize) -> Self {
         let row = || (0..tiles).map(|_| AtomicUsize::new(0)).collect();
         let cells = (0..phases + 1).map(|_| row()).collect();
-        Self { phases, tiles, cells, threads_seen: AtomicUsize::new(0), panic_at: None }
+        let (threads_seen, workers, ran) = (AtomicUsize::new(0), usize::MAX, Mutex::default());
+        Self { phases, tiles, cells, threads_seen, panic_at: None, workers, ran }
     }
 
     fn expected(&self) -> Vec<usize> {
@@ -52,10 +58,14 @@ unsafe impl Task for Waves {
     fn scratch(&self) -> usize {
         64
     }
+    fn workers(&self) -> usize {
+        self.workers
+    }
     unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         assert_eq!((scratch.len(), scratch.addresses().start % 64), (64, 0));
         // SAFETY: the scratch is this thread's for the length of the call.
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.ptr(), scratch.len()) };
+        self.ran.lock().unwrap().insert(thread::current().id());
         let mark = tiles.start as u8;
         scratch.fill(mark);
         self.threads_seen.fetch_max(tiles.len(), Ordering::Relaxed);
@@ -196,6 +206,30 @@ fn claims_are_small_where_threads_share() {
     task.check();
     team.enter(4).run(&task, &mut scratch);
     assert!(task.threads_seen.load(Ordering::Relaxed) <= 20);
+}
+
+#[test]
+fn no_more_threads_than_a_task_takes() {
+    let (team, mut scratch) = (Team::new(), Scratch::default());
+    let mut crew = team.enter(8);
+    // Threads that shared a task for `workers`, after a task for all whose workers still look for tiles.
+    let mut shared = |round: usize, workers: usize| {
+        crew.run(&Waves::new(1, 61), &mut scratch);
+        let mut task = Waves::new(1 + round % 3, 61);
+        task.workers = workers;
+        crew.run(&task, &mut scratch);
+        task.check();
+        task.ran.into_inner().unwrap()
+    };
+    for round in 0..ROUNDS {
+        let ran = shared(round, 1 + round % 3);
+        assert!(ran.len() <= 1 + round % 3, "{} threads for {}", ran.len(), 1 + round % 3);
+        assert!(round % 3 > 0 || ran.contains(&thread::current().id()));
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shared(0, 2).len() < 2 {
+        assert!(Instant::now() < deadline, "two threads never share a task for two");
+    }
 }
 
 #[test]

@@ -8,9 +8,10 @@ use std::collections::HashMap;
 
 use tandem_schemas::program::*;
 
+use crate::dynamic::Dims;
 use crate::error::{LowerError, Reason, Stage};
 use crate::graph::{
-    Graph, Op, Origin, Role, ValueId, execution_order, kind_name, table, verify, visit, visit_mut,
+    Graph, Op, Origin, Role, ValueId, execution_order, is_half, kind_name, table, verify, visit, visit_mut,
 };
 use crate::tensor::Tensor;
 
@@ -20,21 +21,27 @@ pub use store::Entry;
 use store::Store;
 
 /// Writes the program and packs its constants.
-pub(crate) fn emit(mut graph: Graph<'_>) -> Result<(ProgramT, Vec<Entry>), LowerError> {
+pub(crate) fn emit(graph: &Graph<'_>, dims: &Dims) -> Result<(ProgramT, Vec<Entry>), LowerError> {
     let whole = |message| LowerError::Graph { stage: Stage::Emit, message };
-    separate_outputs(&mut graph);
-    verify(&graph, Stage::Emit)?;
-    let order = execution_order(&graph).map_err(whole)?;
-    let mut emitter = Emitter::new(&graph);
+    verify(graph, Stage::Emit)?;
+    let order = execution_order(graph).map_err(whole)?;
+    let mut emitter = Emitter::new(graph, dims);
     let mut ops = vec![];
+    let mut names = HashMap::new();
     for id in &order {
         let Some(op) = &graph.ops[*id] else { continue };
-        ops.push(emitter.op(op).map_err(|message| LowerError::Node {
+        let mut emitted = emitter.op(op).map_err(|message| LowerError::Node {
             stage: Stage::Emit,
             op: kind_name(&op.kind).to_owned(),
             node: op.name.clone(),
             message,
-        })?);
+        })?;
+        // Profiles tell ops apart by their names.
+        let uses = names.entry(op.name.clone()).and_modify(|n| *n += 1).or_insert(1);
+        if *uses > 1 {
+            emitted.name = format!("{}#{uses}", op.name);
+        }
+        ops.push(emitted);
     }
     let (inputs, outputs) = emitter.ends();
     let (constants, entries) = emitter.store.finish();
@@ -45,11 +52,14 @@ pub(crate) fn emit(mut graph: Graph<'_>) -> Result<(ProgramT, Vec<Entry>), Lower
     program.values = emitter.values;
     program.ops = ops;
     (program.inputs, program.outputs) = (inputs, outputs);
+    if !dims.symbols.symbols().is_empty() {
+        (program.symbols, program.exprs) = (Some(dims.symbol_tables()), Some(dims.expr_tables()));
+    }
     Ok((program, entries))
 }
 
 /// Every place of the result gets a value of its own that an op computes.
-fn separate_outputs(graph: &mut Graph<'_>) {
+pub(crate) fn separate_outputs(graph: &mut Graph<'_>) {
     let mut computed: HashMap<ValueId, usize> = HashMap::new();
     for (id, op) in graph.live() {
         computed.insert(op.output, id);
@@ -74,17 +84,22 @@ fn separate_outputs(graph: &mut Graph<'_>) {
 
 struct Emitter<'g, 'a> {
     graph: &'g Graph<'a>,
+    dims: &'g Dims,
     store: Store,
     values: Vec<ValueT>,
     /// Program value of a graph value.
     numbers: HashMap<ValueId, i32>,
+    /// Constants as linear layers of a dtype read them: those of a recurrent layer, at every step.
+    packed: HashMap<(ValueId, u8), i32>,
 }
 
 impl<'g, 'a> Emitter<'g, 'a> {
-    fn new(graph: &'g Graph<'a>) -> Self {
-        let mut emitter = Self { graph, store: Store::default(), values: vec![], numbers: HashMap::new() };
+    fn new(graph: &'g Graph<'a>, dims: &'g Dims) -> Self {
+        let (numbers, packed) = (HashMap::new(), HashMap::new());
+        let mut emitter = Self { graph, dims, store: Store::default(), values: vec![], numbers, packed };
         for &id in &graph.inputs {
-            let number = emitter.add(id, ValueKind::Input);
+            let integer = matches!(graph.value(id).origin, Origin::Integer);
+            let number = emitter.add(id, if integer { ValueKind::SymInt } else { ValueKind::Input });
             emitter.values[number as usize].dim_order = order_of(&graph.value(id).dim_order);
         }
         emitter
@@ -94,8 +109,7 @@ impl<'g, 'a> Emitter<'g, 'a> {
         let from = self.graph.value(id);
         let mut value = ValueT::default();
         (value.name, value.kind, value.dtype) = (from.name.clone(), kind, from.dtype);
-        let dim = |&size: &usize| *table(|d: &mut DimT| (d.size_, d.expr) = (size as i64, -1));
-        value.shape = Some(from.shape.iter().map(dim).collect());
+        value.shape = Some(self.dims.shape(id, &from.shape));
         value.constant = -1;
         self.values.push(value);
         let number = (self.values.len() - 1) as i32;
@@ -131,6 +145,9 @@ impl<'g, 'a> Emitter<'g, 'a> {
         let mut kind = op.kind.clone();
         let mut numbers = numbers.into_iter();
         visit_mut(&mut kind, |_, id| *id = numbers.next().unwrap_or(-1));
+        if let OpKindT::Slice(slice) = &mut kind {
+            slice.start = self.dims.upper(slice.start_expr).unwrap_or(slice.start);
+        }
         let is_output = self.graph.outputs.iter().find(|o| o.value == op.output);
         let output =
             self.add(op.output, if is_output.is_some() { ValueKind::Output } else { ValueKind::Temp });
@@ -149,14 +166,29 @@ impl<'g, 'a> Emitter<'g, 'a> {
         let tensor = self.tensor(id)?;
         let name = &self.graph.value(id).name;
         let columns = Columns::of(&op.kind, self.graph);
-        Ok(match role {
+        let linear = matches!(op.kind, OpKindT::Linear(_));
+        let dtype = self.graph.value(op.output).dtype;
+        let key = (id, dtype.0);
+        if let Some(&number) = self.packed.get(&key).filter(|_| linear) {
+            return Ok(number);
+        }
+        let number = match role {
             Role::Weight => {
                 let panels = pack::weight(&op.kind, tensor)?;
-                self.store.panels(name, &op.name, &panels, columns.format())
+                if is_half(dtype) && matches!(op.kind, OpKindT::Conv(_) | OpKindT::Linear(_)) {
+                    let words = columns.words(&op.kind, self.graph, &panels);
+                    self.store.halves(name, &op.name, &words, dtype)
+                } else {
+                    self.store.panels(name, &op.name, &panels, columns.format())
+                }
             }
             Role::Column => self.store.columns(name, &columns.pack(&tensor.f32())),
             _ => self.store.plain(name, &op.name, tensor),
-        })
+        };
+        if linear {
+            self.packed.insert(key, number);
+        }
+        Ok(number)
     }
 
     fn tensor(&self, id: ValueId) -> Result<&'g Tensor<'a>, Reason> {

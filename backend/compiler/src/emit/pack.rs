@@ -40,6 +40,33 @@ impl Columns {
         self.format
     }
 
+    /// Panels of one k a row as panels of words of two k, each tap of a source in words of its own.
+    pub fn words(&self, kind: &OpKindT, graph: &Graph<'_>, panels: &[f32]) -> Vec<f32> {
+        let channels: Vec<usize> = match kind {
+            OpKindT::Conv(op) => op.src.iter().map(|&s| graph.shape(s)[1] / op.groups as usize).collect(),
+            OpKindT::Linear(op) => vec![graph.shape(op.weight)[1]],
+            _ => vec![],
+        };
+        let mut words = Vec::with_capacity(panels.len());
+        let mut rows = panels;
+        let k = panels.len() / (self.groups * panels::padded(self.each)).max(1);
+        let taps = k / channels.iter().sum::<usize>().max(1);
+        for panel in (0..self.groups).flat_map(|_| 0..panels::count(self.each)) {
+            let width = panels::width(self.each, panel);
+            for &channels in (0..taps).flat_map(|_| &channels) {
+                let (segment, rest) = rows.split_at(channels * width);
+                for pair in segment.chunks(2 * width) {
+                    let (first, second) = pair.split_at(width);
+                    words.extend(
+                        (0..width).flat_map(|i| [first[i], second.get(i).copied().unwrap_or_default()]),
+                    );
+                }
+                rows = rest;
+            }
+        }
+        words
+    }
+
     /// ATen's number of column `column` of `group`.
     fn index(&self, group: usize, column: usize) -> usize {
         if self.interleaved { column * self.groups + group } else { group * self.each + column }

@@ -52,6 +52,13 @@ impl Store {
         self.constant(name, place, panels.len() * 4, DType::F32, format)
     }
 
+    /// An entry with a layer's panels as words of two 16-bit floats; gives the constant's index.
+    pub fn halves(&mut self, name: &str, op: &str, panels: &[f32], dtype: DType) -> i32 {
+        let numbers = Tensor::owned(&[panels.len()], panels.to_vec()).cast(dtype);
+        let place = self.entry(op, numbers.bytes());
+        self.constant(name, place, numbers.bytes().len(), dtype, Format::Panels)
+    }
+
     /// A column array; gives the constant's index.
     pub fn columns(&mut self, name: &str, array: &[f32]) -> i32 {
         let place = self.small(bytemuck::cast_slice(array));

@@ -98,6 +98,21 @@ impl<'g, 'a> GraphEdit<'g, 'a> {
         output
     }
 
+    /// As [`GraphEdit::insert`], a value of a dtype of its own.
+    pub fn insert_as(
+        &mut self,
+        origin: OpId,
+        suffix: &str,
+        dtype: DType,
+        shape: &[usize],
+        kind: OpKindT,
+    ) -> ValueId {
+        let output = self.add_value(origin, suffix, shape);
+        self.graph.values[output as usize].dtype = dtype;
+        self.insert_for(origin, suffix, output, kind);
+        output
+    }
+
     /// A new op for a value that none produces, placed and named after `origin`.
     pub fn insert_for(&mut self, origin: OpId, suffix: &str, output: ValueId, kind: OpKindT) {
         let Some(like) = self.op(origin) else { return };
@@ -132,6 +147,17 @@ impl<'g, 'a> GraphEdit<'g, 'a> {
         self.users.push(vec![]);
         let value = Value { name, dtype, shape: shape.to_vec(), dim_order: vec![], origin: Origin::Op };
         self.graph.add_value(value)
+    }
+
+    /// Notes that the model has a value of f32 as a 16-bit float.
+    pub fn note_rounded(&mut self, value: ValueId, dtype: DType) {
+        self.graph.rounded.insert(value, dtype);
+    }
+
+    /// Stores a value as another dtype; its producer and its readers are the caller's to answer for.
+    pub fn store_as(&mut self, value: ValueId, dtype: DType) {
+        self.graph.values[value as usize].dtype = dtype;
+        self.changes += 1;
     }
 
     /// Makes everything that reads `old` read `new`.

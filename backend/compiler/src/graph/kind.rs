@@ -125,6 +125,24 @@ macro_rules! visitor {
                 K::Slice(op) => { fields!(op, Source, src); None }
                 K::Expand(op) => { fields!(op, Source, src); None }
                 K::PixelShuffle(op) => { fields!(op, Source, src); None }
+                K::Scan(op) => { fields!(op, Source, src); None }
+                K::ArgSort(op) => { fields!(op, Source, src); None }
+                K::Gather(op) => {
+                    fields!(op, Source, src);
+                    fields!(op, Source, index);
+                    None
+                }
+                K::GridSample(op) => {
+                    fields!(op, Source, src);
+                    fields!(op, Source, grid);
+                    None
+                }
+                K::Scatter(op) => {
+                    fields!(op, Source, src);
+                    fields!(op, Source, index);
+                    fields!(op, Source, value);
+                    None
+                }
                 _ => None,
             };
             if let Some(epilogue) = epilogue {
@@ -151,6 +169,21 @@ pub(crate) fn sources(kind: &OpKindT) -> Vec<ValueId> {
     let mut ids = vec![];
     visit(kind, |_, id| ids.push(*id));
     ids
+}
+
+/// Whether an op moves elements, of whichever dtype.
+pub(crate) fn moves(kind: &OpKindT) -> bool {
+    use OpKindT as K;
+    matches!(
+        kind,
+        K::Reshape(_)
+            | K::Permute(_)
+            | K::Slice(_)
+            | K::Expand(_)
+            | K::Concat(_)
+            | K::PixelShuffle(_)
+            | K::Pad(_)
+    )
 }
 
 /// The epilogue of an op that has one.

@@ -4,20 +4,24 @@
 //! columns are constants in ATen's form and order. Emitting packs them and turns their fields into indices of
 //! `Program.constants`.
 
+mod dtype;
 mod edit;
 mod kind;
 mod order;
 mod text;
 mod verify;
 
+use std::collections::HashMap;
+
 use tandem_schemas::program::{DType, OpKindT};
 
+pub(crate) use dtype::{is_half, promote, result, takes_activation, takes_halves};
 pub(crate) use edit::GraphEdit;
 pub(crate) use kind::{
-    Role, activation, as_activation, epilogue, epilogue_mut, sources, table, u32s, visit, visit_mut,
+    Role, activation, as_activation, epilogue, epilogue_mut, moves, sources, table, u32s, visit, visit_mut,
 };
 pub(crate) use order::execution_order;
-pub(crate) use text::{Naming, kind_name, op_text, text};
+pub(crate) use text::{Naming, kind_name, kind_text, op_text, text};
 pub(crate) use verify::{MAX_SEGMENTS, broadcast, verify, verify_op};
 
 use crate::tensor::Tensor;
@@ -30,6 +34,8 @@ pub(crate) type ValueId = i32;
 #[derive(Clone, Debug)]
 pub(crate) enum Origin<'a> {
     Input,
+    /// An integer argument of the call, which no op reads.
+    Integer,
     Op,
     Constant(Tensor<'a>),
 }
@@ -69,6 +75,8 @@ pub(crate) struct Graph<'a> {
     pub ops: Vec<Option<Op>>,
     pub inputs: Vec<ValueId>,
     pub outputs: Vec<Output>,
+    /// Values of f32 that the model has as 16-bit floats, rounded where it computes them.
+    pub rounded: HashMap<ValueId, DType>,
 }
 
 impl<'a> Graph<'a> {

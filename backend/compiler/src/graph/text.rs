@@ -30,6 +30,11 @@ impl Naming for InGraph<'_, '_> {
     }
 }
 
+/// An op of a graph.
+pub(crate) fn kind_text(graph: &Graph<'_>, kind: &OpKindT) -> String {
+    op_text(kind, &InGraph(graph))
+}
+
 /// The whole graph in execution order.
 pub(crate) fn text(graph: &Graph<'_>) -> String {
     let mut text = String::new();
@@ -236,6 +241,29 @@ impl Line<'_> {
                 self.src(op.src);
                 self.rest.push(format!("factor {}", op.factor));
                 self.say(op.inverse, || "inverse".into());
+            }
+            K::GridSample(op) => {
+                [op.src, op.grid].iter().for_each(|&s| self.src(s));
+                self.rest.push(format!("{:?} {:?}", op.kind, op.padding));
+                self.say(op.align_corners, || "align_corners".into());
+            }
+            K::Scan(op) => {
+                self.src(op.src);
+                self.rest.push(format!("{:?} dim {}", op.kind, op.dim));
+            }
+            K::ArgSort(op) => {
+                self.src(op.src);
+                self.rest.push(format!("dim {}", op.dim));
+                self.say(op.descending, || "descending".into());
+            }
+            K::Gather(op) => {
+                [op.src, op.index].iter().for_each(|&s| self.src(s));
+                self.rest.push(format!("dim {}", op.dim));
+            }
+            K::Scatter(op) => {
+                [op.src, op.index, op.value].iter().for_each(|&s| self.src(s));
+                self.rest.push(format!("dim {}", op.dim));
+                self.say(op.kind != ScatterKind::Put, || format!("{:?}", op.kind));
             }
             _ => {}
         }

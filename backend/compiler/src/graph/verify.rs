@@ -2,7 +2,7 @@
 
 use tandem_schemas::program::*;
 
-use super::{Graph, Op, Role, ValueId, epilogue, kind_name, visit};
+use super::{Graph, Op, Role, ValueId, dtype, epilogue, kind_name, visit};
 use crate::error::{LowerError, Reason, Stage};
 use crate::tensor::elements;
 
@@ -88,29 +88,11 @@ impl Check<'_, '_> {
         wrong.map_or(Ok(()), |name| Err(format!("{name} is not a constant")))
     }
 
-    /// Views keep any dtype; everything else computes in f32.
     fn dtypes(&self) -> Result<(), Reason> {
-        use OpKindT as K;
         let out = self.graph.value(self.op.output).dtype;
-        let mut result = Ok(());
-        let moves = matches!(
-            self.op.kind,
-            K::Reshape(_) | K::Permute(_) | K::Slice(_) | K::Expand(_) | K::Concat(_) | K::PixelShuffle(_)
-        ) || matches!(&self.op.kind, K::Unary(op) if op.kind == UnaryKind::Identity);
-        let cond = if let K::Select(op) = &self.op.kind { op.cond } else { -1 };
-        visit(&self.op.kind, |_, &id| {
-            let value = self.graph.value(id);
-            let wanted = match () {
-                () if id == cond => DType::Bool,
-                () if moves => out,
-                () => DType::F32,
-            };
-            if value.dtype != wanted && result.is_ok() {
-                result = Err(format!("{} is {:?}, not {wanted:?}", value.name, value.dtype));
-            }
-        });
-        result?;
-        ensure(moves || out == DType::F32, || format!("its output is {out:?}, not F32"))
+        let stored = dtype::stored(self.graph, &self.op.kind, out);
+        let given = stored.map_or_else(|| dtype::result(self.graph, &self.op.kind, out), Ok)?;
+        ensure(out == given, || format!("gives {given:?}, its output is {out:?}"))
     }
 
     fn shape(&self) -> Result<(), Reason> {
@@ -170,6 +152,11 @@ impl Check<'_, '_> {
             }
             K::Concat(op) => self.concat(op),
             K::PixelShuffle(op) => self.pixel_shuffle(op),
+            K::Scan(op) => self.dim(op.src, op.dim).and_then(|_| self.gives(self.of(op.src)?)),
+            K::ArgSort(op) => self.arg_sort(op),
+            K::Gather(op) => self.gather(op),
+            K::Scatter(op) => self.scatter(op),
+            K::GridSample(op) => self.grid_sample(op),
             _ => Err("has no kind".into()),
         }
     }
@@ -222,8 +209,28 @@ impl Check<'_, '_> {
         self.gives(&[src[0], src[1], h, w])
     }
 
-    /// Height and width of what a sliding window gives; `weight` ends with the window's size.
+    /// Height and width of what a sliding window gives, at least 1; `weight` ends with the window's size.
     fn window(
+        &self,
+        size: &[usize],
+        weight: &[usize],
+        kernel: &[u32],
+        stride: &[u32],
+        padding: &[u32],
+        dilation: &[u32],
+    ) -> Result<[usize; 2], Reason> {
+        let out = self.windows(size, weight, kernel, stride, padding, dilation)?;
+        ensure(!out.contains(&0), || {
+            format!(
+                "kernel {kernel:?}, stride {stride:?}, padding {padding:?}, dilation {dilation:?} on {size:?} pixels leaves \
+                 nothing"
+            )
+        })?;
+        Ok(out)
+    }
+
+    /// Number of places down and across where the whole window is inside the padded image.
+    fn windows(
         &self,
         size: &[usize],
         weight: &[usize],
@@ -241,8 +248,9 @@ impl Check<'_, '_> {
         for i in 0..2 {
             let reach = u64::from(dilation[i]) * u64::from(kernel[i] - 1) + 1;
             let padded = size[i] as u64 + u64::from(padding[i]) + u64::from(padding[i + 2]);
-            ensure(padded >= reach, || format!("{} on {size:?} pixels leaves nothing", given()))?;
-            out[i] = ((padded - reach) / u64::from(stride[i]) + 1) as usize;
+            if let Some(room) = padded.checked_sub(reach) {
+                out[i] = (room / u64::from(stride[i]) + 1) as usize;
+            }
         }
         Ok(out)
     }
@@ -310,8 +318,15 @@ impl Check<'_, '_> {
         let kernel: Vec<usize> = op.kernel.iter().map(|&k| k as usize).collect();
         ensure(kernel.len() == 2, || format!("kernel {kernel:?} is not [y, x]"))?;
         let window = [0, 0, kernel[0], kernel[1]];
-        let [h, w] = self.window(&src[2..], &window, &op.kernel, &op.stride, &op.padding, &op.dilation)?;
-        self.gives(&[src[0], src[1], h, w])
+        let down = self.windows(&src[2..], &window, &op.kernel, &op.stride, &op.padding, &op.dilation)?;
+        // Sizes are rounded up in ceil mode, unless the last window would start behind the image.
+        let out = self.out();
+        let mut fits = out.len() == 4 && out[..2] == src[..2];
+        for i in 0..if fits { 2 } else { 0 } {
+            let (size, stride) = (src[2 + i] + op.padding[i] as usize, op.stride[i] as usize);
+            fits &= out[2 + i] == down[i] || (out[2 + i] == down[i] + 1 && down[i] * stride < size);
+        }
+        ensure(fits, || format!("pools {src:?} to {out:?}"))
     }
 
     fn reduce(&self, op: &ReduceT) -> Result<(), Reason> {
@@ -344,6 +359,48 @@ impl Check<'_, '_> {
         };
         self.vectors(&[op.scale, op.shift], parameters)?;
         self.gives(src)
+    }
+
+    fn arg_sort(&self, op: &ArgSortT) -> Result<(), Reason> {
+        let extent = self.dim(op.src, op.dim)?;
+        let (src, out, dim) = (self.of(op.src)?, self.out(), op.dim as usize);
+        let fits = out.len() == src.len() && (0..src.len()).all(|d| d == dim || src[d] == out[d]);
+        ensure(fits && out[dim] <= extent, || format!("sorts {src:?} along {dim} to {out:?}"))
+    }
+
+    /// `places` of `whole` along a dimension, as far as the others reach.
+    fn places(&self, whole: ValueId, places: &[usize], dim: u32) -> Result<(), Reason> {
+        self.dim(whole, dim)?;
+        let whole = self.of(whole)?;
+        let inside = |d: usize| d == dim as usize || places[d] <= whole[d];
+        ensure(whole.len() == places.len() && (0..whole.len()).all(inside), || {
+            format!("places {places:?} along {dim} of {whole:?}")
+        })
+    }
+
+    fn gather(&self, op: &GatherT) -> Result<(), Reason> {
+        let (index, out) = (self.of(op.index)?, self.out());
+        let spreads = broadcast(&[index, out]).is_ok_and(|shape| shape == out) && index.len() == out.len();
+        ensure(spreads, || format!("index {index:?} for {out:?}"))?;
+        self.places(op.src, out, op.dim)
+    }
+
+    fn scatter(&self, op: &ScatterT) -> Result<(), Reason> {
+        let (index, value) = (self.of(op.index)?, self.of(op.value)?);
+        ensure(index.len() == value.len(), || format!("index {index:?} for {value:?}"))?;
+        self.places(op.src, &broadcast(&[index, value])?, op.dim)?;
+        self.gives(self.of(op.src)?)
+    }
+
+    fn grid_sample(&self, op: &GridSampleT) -> Result<(), Reason> {
+        let (src, grid) = (self.of(op.src)?, self.of(op.grid)?);
+        let fits = matches!(src.len(), 4 | 5)
+            && (src.len() == 4 || op.kind != ResizeKind::Bicubic)
+            && grid.len() == src.len()
+            && grid[0] == src[0]
+            && grid[grid.len() - 1] == src.len() - 2;
+        ensure(fits, || format!("{:?} of {src:?} at places {grid:?}", op.kind))?;
+        self.gives(&[&src[..2], &grid[1..grid.len() - 1]].concat())
     }
 
     fn permute(&self, op: &PermuteT) -> Result<(), Reason> {

@@ -1,10 +1,12 @@
 //! Activations.
 
-use tandem_schemas::program::{Activation, OpKindT, UnaryKind, UnaryT};
+use tandem_schemas::program::{Activation, BinaryKind, DType, OpKindT, UnaryKind, UnaryT};
 
 use super::Row;
+use super::binary::{computes_as_f32, operand, pair};
+use super::unary::unary;
 use crate::error::Reason;
-use crate::graph::{activation, table};
+use crate::graph::{ValueId, activation, table};
 use crate::import::Call;
 
 pub(super) const OPS: &[Row] = &[
@@ -14,10 +16,8 @@ pub(super) const OPS: &[Row] = &[
         let (low, high) = (c.number_or("min_val", -1.0)?, c.number_or("max_val", 1.0)?);
         emit(c, Activation::Clamp, low, high)
     }),
-    ("aten.clamp.default", |c| {
-        let (low, high) = (c.number_or("min", f64::NEG_INFINITY)?, c.number_or("max", f64::INFINITY)?);
-        emit(c, Activation::Clamp, low, high)
-    }),
+    ("aten.clamp.default", clamp),
+    ("aten.clamp.Tensor", clamp_between),
     ("aten.gelu.default", gelu),
     ("aten.silu.default", |c| emit(c, Activation::Silu, 0.0, 0.0)),
     ("aten.sigmoid.default", |c| emit(c, Activation::Sigmoid, 0.0, 0.0)),
@@ -35,11 +35,40 @@ pub(super) const OPS: &[Row] = &[
 
 fn emit(call: &mut Call<'_, '_>, kind: Activation, a: f64, b: f64) -> Result<(), Reason> {
     let src = call.tensor("self")?;
-    call.emit(OpKindT::Unary(table(|op: &mut UnaryT| {
+    call.emit(activation_of(src, kind, a, b))
+}
+
+pub(super) fn activation_of(src: ValueId, kind: Activation, a: f64, b: f64) -> OpKindT {
+    OpKindT::Unary(table(|op: &mut UnaryT| {
         op.src = src;
         op.kind = UnaryKind::Activation;
         op.act = Some(activation(kind, a as f32, b as f32));
-    })))
+    }))
+}
+
+fn clamp(call: &mut Call<'_, '_>) -> Result<(), Reason> {
+    if !computes_as_f32(call.out_dtype(0)?) {
+        return clamp_between(call);
+    }
+    let (low, high) = (call.number_or("min", f64::NEG_INFINITY)?, call.number_or("max", f64::INFINITY)?);
+    let src = call.tensor("self")?;
+    let src = call.cast(src, DType::F32)?;
+    call.emit(activation_of(src, Activation::Clamp, low, high))
+}
+
+/// Between tensors or whole numbers; the upper one wins.
+fn clamp_between(call: &mut Call<'_, '_>) -> Result<(), Reason> {
+    let dtype = call.out_dtype(0)?;
+    let dtype = if computes_as_f32(dtype) { DType::F32 } else { dtype };
+    let src = call.tensor("self")?;
+    let mut value = call.cast(src, dtype)?;
+    for (bound, kind) in [("min", BinaryKind::Max), ("max", BinaryKind::Min)] {
+        if call.has(bound) {
+            let bound = operand(call, bound, dtype)?;
+            value = pair(call, value, bound, kind)?;
+        }
+    }
+    call.emit(unary(value, UnaryKind::Identity, 0.0))
 }
 
 fn gelu(call: &mut Call<'_, '_>) -> Result<(), Reason> {
@@ -53,10 +82,16 @@ fn gelu(call: &mut Call<'_, '_>) -> Result<(), Reason> {
 fn elu(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let alpha = call.number_or("alpha", 1.0)?;
     let (scale, input_scale) = (call.number_or("scale", 1.0)?, call.number_or("input_scale", 1.0)?);
-    if (scale, input_scale) != (1.0, 1.0) {
-        return Err(format!("scale {scale} and input_scale {input_scale} are not 1"));
+    if input_scale != 1.0 {
+        return Err(format!("input_scale {input_scale} is not 1"));
     }
-    emit(call, Activation::Elu, alpha, 0.0)
+    if scale == 1.0 {
+        return emit(call, Activation::Elu, alpha, 0.0);
+    }
+    let src = call.tensor("self")?;
+    let (src, shape) = (call.cast(src, DType::F32)?, call.shape(src).to_vec());
+    let value = call.temp(&shape, activation_of(src, Activation::Elu, alpha, 0.0))?;
+    call.emit(unary(value, UnaryKind::MulScalar, scale))
 }
 
 fn softplus(call: &mut Call<'_, '_>) -> Result<(), Reason> {

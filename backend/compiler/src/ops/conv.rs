@@ -1,24 +1,27 @@
 //! Convolution: plain, grouped, depthwise and transposed; 1-d as 2-d of height 1.
 
-use tandem_schemas::program::{ConvT, ConvTransposeT, DepthwiseT, EpilogueT, OpKindT, ReshapeT};
+use tandem_schemas::program::{ConvT, ConvTransposeT, DType, DepthwiseT, EpilogueT, OpKindT};
 
-use super::Row;
+use super::{Row, conv3d, emit_reshaped, reshaped};
 use crate::error::Reason;
 use crate::graph::{ValueId, table};
 use crate::import::Call;
 
 pub(super) const OPS: &[Row] = &[
     ("aten.convolution.default", |c| convolution(c, true)),
+    ("aten.conv3d.default", |c| convolution(c, false)),
     ("aten.conv2d.default", |c| convolution(c, false)),
     ("aten.conv1d.default", |c| convolution(c, false)),
 ];
 
-/// Stride, padding, dilation and output padding, [y, x] each.
-struct Steps {
-    stride: [u32; 2],
-    padding: [u32; 2],
-    dilation: [u32; 2],
-    output_padding: [u32; 2],
+/// What a convolution is, but for its operands; steps are along [depth, y, x].
+pub(super) struct Conv {
+    pub stride: [u32; 3],
+    pub padding: [u32; 3],
+    pub dilation: [u32; 3],
+    pub output_padding: [u32; 3],
+    pub groups: u32,
+    pub transposed: bool,
 }
 
 fn convolution(call: &mut Call<'_, '_>, general: bool) -> Result<(), Reason> {
@@ -32,82 +35,63 @@ fn convolution(call: &mut Call<'_, '_>, general: bool) -> Result<(), Reason> {
     if !(1..=1 << 20).contains(&groups) {
         return Err(format!("argument groups = {groups} is not within 1..={}", 1 << 20));
     }
-    let steps = Steps {
-        stride: call.pair("stride", [1; 2])?,
-        padding: call.pair("padding", [0; 2])?,
-        dilation: call.pair("dilation", [1; 2])?,
-        output_padding: call.pair("output_padding", [0; 2])?,
+    let axes = tensor.shape.len().saturating_sub(2).clamp(1, 3);
+    let conv = Conv {
+        stride: call.axes("stride", axes, [1; 3])?,
+        padding: call.axes("padding", axes, [0; 3])?,
+        dilation: call.axes("dilation", axes, [1; 3])?,
+        output_padding: call.axes("output_padding", axes, [0; 3])?,
+        groups: groups as u32,
+        transposed: general && call.flag("transposed")?,
     };
-    let epilogue = || table(|e: &mut EpilogueT| e.bias = bias);
-    let transposed = general && call.flag("transposed")?;
-    let parts = (src, weight, groups as u32);
-    match (call.shape(src).len(), tensor.shape.len()) {
-        (4, 4) => {
-            let channels = call.shape(src)[1];
-            let kind = kind(parts, &tensor.shape, channels, &steps, (transposed, epilogue()));
-            call.emit(kind)
+    match (call.shape(src), &tensor.shape[..]) {
+        (&[_, channels, ..], shape @ [_, _, _, _]) if call.shape(src).len() == 4 => {
+            call.emit(conv.kind(src, (weight, shape), bias, channels))
         }
-        (3, 3) => {
-            let [n, c, w] = *call.shape(src) else { return Err("input is not [n, c, w]".into()) };
-            let [o, i, k] = tensor.shape[..] else { return Err("weight is not [o, i, k]".into()) };
-            let src = call.temp(&[n, c, 1, w], reshape(src))?;
+        (&[n, c, w], &[o, i, k]) => {
+            let src = reshaped(call, src, &[n, c, 1, w])?;
             let weight = call.add_constant("weight", tensor.reshaped(&[o, i, 1, k]));
             let out = call.out_shape(0)?;
             let [on, oc, ow] = out[..] else { return Err(format!("its output {out:?} is not [n, c, w]")) };
-            let kind =
-                kind((src, weight, groups as u32), &[o, i, 1, k], c, &steps.flat(), (transposed, epilogue()));
-            let image = call.temp(&[on, oc, 1, ow], kind)?;
-            call.emit(reshape(image))
+            emit_reshaped(call, &[on, oc, 1, ow], conv.kind(src, (weight, &[o, i, 1, k]), bias, c))
         }
-        (src, weight) => Err(format!("input of {src} and weight of {weight} dimensions are not both 3 or 4")),
-    }
-}
-
-impl Steps {
-    /// Of a 1-d convolution, whose one number was read for both axes.
-    fn flat(&self) -> Self {
-        let x = |pair: [u32; 2], y| [y, pair[1]];
-        Self {
-            stride: x(self.stride, 1),
-            padding: x(self.padding, 0),
-            dilation: x(self.dilation, 1),
-            output_padding: x(self.output_padding, 0),
+        (&[_, _, _, _, _], [_, _, _, _, _]) => conv3d::emit(call, &conv, src, &tensor.cast(DType::F32), bias),
+        (src, weight) => {
+            Err(format!("input {src:?} and weight {weight:?} have not both 3, 4 or 5 dimensions"))
         }
     }
 }
 
-fn reshape(src: ValueId) -> OpKindT {
-    OpKindT::Reshape(table(|op: &mut ReshapeT| op.src = src))
-}
-
-fn kind(
-    (src, weight, groups): (ValueId, ValueId, u32),
-    shape: &[usize],
-    channels: usize,
-    steps: &Steps,
-    (transposed, epilogue): (bool, Box<EpilogueT>),
-) -> OpKindT {
-    let kernel = vec![shape[2] as u32, shape[3] as u32];
-    let [y, x] = steps.padding;
-    let (stride, padding, dilation) = (steps.stride.to_vec(), vec![y, x, y, x], steps.dilation.to_vec());
-    if transposed {
-        return OpKindT::ConvTranspose(table(|op: &mut ConvTransposeT| {
-            (op.src, op.weight, op.groups) = (src, weight, groups);
+impl Conv {
+    /// The op on images of so many channels with a weight of this shape, along [y, x].
+    pub fn kind(
+        &self,
+        src: ValueId,
+        (weight, shape): (ValueId, &[usize]),
+        bias: ValueId,
+        channels: usize,
+    ) -> OpKindT {
+        let flat = |[_, y, x]: [u32; 3]| vec![y, x];
+        let [_, y, x] = self.padding;
+        let (kernel, groups) = (vec![shape[2] as u32, shape[3] as u32], self.groups);
+        let (stride, padding, dilation) = (flat(self.stride), vec![y, x, y, x], flat(self.dilation));
+        let epilogue = Some(table(|e: &mut EpilogueT| e.bias = bias));
+        if self.transposed {
+            return OpKindT::ConvTranspose(table(|op: &mut ConvTransposeT| {
+                (op.src, op.weight, op.groups, op.epilogue) = (src, weight, groups, epilogue);
+                (op.kernel, op.stride, op.padding, op.dilation) = (kernel, stride, padding, dilation);
+                op.output_padding = flat(self.output_padding);
+            }));
+        }
+        if groups as usize == channels && shape[..2] == [channels, 1] && groups > 1 {
+            return OpKindT::Depthwise(table(|op: &mut DepthwiseT| {
+                (op.src, op.weight, op.epilogue) = (src, weight, epilogue);
+                (op.kernel, op.stride, op.padding, op.dilation) = (kernel, stride, padding, dilation);
+            }));
+        }
+        OpKindT::Conv(table(|op: &mut ConvT| {
+            (op.src, op.weight, op.groups, op.epilogue) = (vec![src], weight, groups, epilogue);
             (op.kernel, op.stride, op.padding, op.dilation) = (kernel, stride, padding, dilation);
-            op.output_padding = steps.output_padding.to_vec();
-            op.epilogue = Some(epilogue);
-        }));
+        }))
     }
-    if groups as usize == channels && shape[..2] == [channels, 1] && groups > 1 {
-        return OpKindT::Depthwise(table(|op: &mut DepthwiseT| {
-            (op.src, op.weight) = (src, weight);
-            (op.kernel, op.stride, op.padding, op.dilation) = (kernel, stride, padding, dilation);
-            op.epilogue = Some(epilogue);
-        }));
-    }
-    OpKindT::Conv(table(|op: &mut ConvT| {
-        (op.src, op.weight, op.groups) = (vec![src], weight, groups);
-        (op.kernel, op.stride, op.padding, op.dilation) = (kernel, stride, padding, dilation);
-        op.epilogue = Some(epilogue);
-    }))
 }

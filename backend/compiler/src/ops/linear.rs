@@ -1,8 +1,10 @@
 //! Matrix products.
 
-use tandem_schemas::program::{BinaryKind, BinaryT, EpilogueT, LinearT, MatMulT, OpKindT, ReshapeT};
+use tandem_schemas::program::{BinaryKind, DType, EpilogueT, LinearT, MatMulT, OpKindT, UnaryKind};
 
-use super::Row;
+use super::binary::binary;
+use super::unary::map;
+use super::{Row, reshape, reshaped};
 use crate::error::Reason;
 use crate::graph::{ValueId, broadcast, table};
 use crate::import::Call;
@@ -10,6 +12,7 @@ use crate::import::Call;
 pub(super) const OPS: &[Row] = &[
     ("aten.linear.default", linear),
     ("aten.addmm.default", addmm),
+    ("aten.addmv.default", addmv),
     ("aten.mm.default", |c| product(c, "self", "mat2")),
     ("aten.bmm.default", |c| product(c, "self", "mat2")),
     ("aten.matmul.default", |c| product(c, "self", "other")),
@@ -22,25 +25,22 @@ fn linear(call: &mut Call<'_, '_>) -> Result<(), Reason> {
         call.constant("bias")?;
     }
     let [n, k] = tensor.shape[..] else { return Err(format!("weight {:?} is not [n, k]", tensor.shape)) };
-    let kind = |src| {
-        OpKindT::Linear(table(|op: &mut LinearT| {
-            (op.src, op.weight) = (src, weight);
-            op.epilogue = Some(table(|e: &mut EpilogueT| e.bias = bias));
-        }))
-    };
     if call.shape(src).len() == 1 {
         let row = call.temp(&[1, k], reshape(src))?;
-        let product = call.temp(&[1, n], kind(row))?;
+        let product = call.temp(&[1, n], linear_of(row, weight, bias))?;
         return call.emit(reshape(product));
     }
-    call.emit(kind(src))
+    call.emit(linear_of(src, weight, bias))
 }
 
-fn reshape(src: ValueId) -> OpKindT {
-    OpKindT::Reshape(table(|op: &mut ReshapeT| op.src = src))
+pub(super) fn linear_of(src: ValueId, weight: ValueId, bias: ValueId) -> OpKindT {
+    OpKindT::Linear(table(|op: &mut LinearT| {
+        (op.src, op.weight) = (src, weight);
+        op.epilogue = Some(table(|e: &mut EpilogueT| e.bias = bias));
+    }))
 }
 
-fn matmul(a: ValueId, b: ValueId) -> OpKindT {
+pub(super) fn matmul(a: ValueId, b: ValueId) -> OpKindT {
     OpKindT::MatMul(table(|op: &mut MatMulT| {
         (op.a, op.b, op.scale) = (a, b, 1.0);
         op.epilogue = Some(Box::default());
@@ -49,15 +49,33 @@ fn matmul(a: ValueId, b: ValueId) -> OpKindT {
 
 fn addmm(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let (added, a, b) = (call.tensor("self")?, call.tensor("mat1")?, call.tensor("mat2")?);
-    let factors = (call.number_or("beta", 1.0)?, call.number_or("alpha", 1.0)?);
-    if factors != (1.0, 1.0) {
-        return Err(format!("beta and alpha are {factors:?}, not 1"));
-    }
     let out = call.out_shape(0)?;
     let product = call.temp(&out, matmul(a, b))?;
-    call.emit(OpKindT::Binary(table(|op: &mut BinaryT| {
-        (op.a, op.b, op.kind, op.alpha) = (product, added, BinaryKind::Add, 1.0);
-    })))
+    weighted(call, product, added)
+}
+
+/// A matrix times a vector, added to a vector.
+fn addmv(call: &mut Call<'_, '_>) -> Result<(), Reason> {
+    let (added, a, b) = (call.tensor("self")?, call.tensor("mat")?, call.tensor("vec")?);
+    let (out, k) = (call.out_shape(0)?, call.shape(b).to_vec());
+    let column = reshaped(call, b, &[&k[..], &[1]].concat())?;
+    let product = call.temp(&[&out[..], &[1]].concat(), matmul(a, column))?;
+    let product = reshaped(call, product, &out)?;
+    weighted(call, product, added)
+}
+
+/// Emits beta * added + alpha * product.
+fn weighted(call: &mut Call<'_, '_>, mut product: ValueId, added: ValueId) -> Result<(), Reason> {
+    let (beta, alpha) = (call.number_or("beta", 1.0)?, call.number_or("alpha", 1.0)?);
+    if alpha != 1.0 {
+        product = map(call, product, UnaryKind::MulScalar, alpha)?;
+    }
+    // NaN in what is added with a factor of 0 does not count.
+    if beta == 0.0 {
+        return call.emit(reshape(product));
+    }
+    let added = call.cast(added, DType::F32)?;
+    call.emit(binary(product, added, BinaryKind::Add, beta))
 }
 
 /// Operands of equal rank multiply as they are; PyTorch's other forms are reshaped to that.

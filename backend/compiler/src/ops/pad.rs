@@ -11,9 +11,23 @@ pub(super) const OPS: &[Row] = &[
     ("aten.constant_pad_nd.default", |c| pad(c, "pad", PadKind::Constant)),
     ("aten.reflection_pad1d.default", |c| pad(c, "padding", PadKind::Reflect)),
     ("aten.reflection_pad2d.default", |c| pad(c, "padding", PadKind::Reflect)),
+    ("aten.reflection_pad3d.default", |c| pad(c, "padding", PadKind::Reflect)),
     ("aten.replication_pad1d.default", |c| pad(c, "padding", PadKind::Replicate)),
     ("aten.replication_pad2d.default", |c| pad(c, "padding", PadKind::Replicate)),
+    ("aten.replication_pad3d.default", |c| pad(c, "padding", PadKind::Replicate)),
+    ("aten.pad.default", named),
 ];
+
+fn named(call: &mut Call<'_, '_>) -> Result<(), Reason> {
+    let kind = match call.string("mode")? {
+        "" | "constant" => PadKind::Constant,
+        "reflect" => PadKind::Reflect,
+        "replicate" => PadKind::Replicate,
+        "circular" => PadKind::Circular,
+        mode => return Err(format!("argument mode = {mode:?} is not known")),
+    };
+    pad(call, "pad", kind)
+}
 
 /// ATen gives before and after in pairs, the last dimension first.
 fn pad(call: &mut Call<'_, '_>, amounts: &str, kind: PadKind) -> Result<(), Reason> {
@@ -29,7 +43,11 @@ fn pad(call: &mut Call<'_, '_>, amounts: &str, kind: PadKind) -> Result<(), Reas
         let dim = shape.len() - 1 - i;
         before[dim] = i32::try_from(pair[0]).map_err(|_| given())?;
         expected[dim] += i128::from(pair[0]) + i128::from(pair[1]);
-        let edge = if kind == PadKind::Reflect { shape[dim] as i64 - 1 } else { i64::MAX };
+        let edge = match kind {
+            PadKind::Reflect => shape[dim] as i64 - 1,
+            PadKind::Circular => shape[dim] as i64,
+            _ => i64::MAX,
+        };
         if pair.iter().any(|&p| p > edge || (kind != PadKind::Constant && p < 0)) {
             return Err(given());
         }

@@ -1,10 +1,10 @@
 //! The same elements seen otherwise: reshapes, permutations, slices, expansions, and copies nobody can tell apart.
 
-use tandem_schemas::program::{ExpandT, OpKindT, PermuteT, ReshapeT, SliceT, UnaryKind, UnaryT};
+use tandem_schemas::program::{ExpandT, OpKindT, PermuteT, SliceT, UnaryKind, UnaryT};
 
-use super::Row;
+use super::{Row, reshape as reshape_of};
 use crate::error::Reason;
-use crate::graph::{ValueId, table};
+use crate::graph::{ValueId, table, u32s};
 use crate::import::{Call, wrap};
 
 pub(super) const OPS: &[Row] = &[
@@ -41,12 +41,12 @@ pub(super) const OPS: &[Row] = &[
     ("aten.unbind_copy.int", unbind),
     ("aten.expand.default", expand),
     ("aten.expand_copy.default", expand),
-    ("aten.repeat.default", expand),
+    ("aten.repeat.default", repeat),
     ("aten.clone.default", identity),
     ("dim_order_ops._clone_dim_order.default", identity),
-    ("dim_order_ops._to_dim_order_copy.default", identity),
-    ("aten._to_copy.default", identity),
-    ("aten.to.dtype", identity),
+    ("dim_order_ops._to_dim_order_copy.default", convert),
+    ("aten._to_copy.default", convert),
+    ("aten.to.dtype", convert),
     ("aten.alias.default", identity),
     ("aten.alias_copy.default", identity),
     ("aten.detach.default", identity),
@@ -56,11 +56,7 @@ pub(super) const OPS: &[Row] = &[
     ("aten.dropout.default", dropout),
 ];
 
-fn reshape_of(src: ValueId) -> OpKindT {
-    OpKindT::Reshape(table(|op: &mut ReshapeT| op.src = src))
-}
-
-fn slice_of(src: ValueId, dim: usize, start: i64, step: i64) -> OpKindT {
+pub(super) fn slice_of(src: ValueId, dim: usize, start: i64, step: i64) -> OpKindT {
     OpKindT::Slice(table(|op: &mut SliceT| {
         (op.src, op.dim, op.start, op.step) = (src, dim as u32, start, step);
     }))
@@ -78,6 +74,14 @@ fn identity(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     emit_identity(call, src)
 }
 
+/// To the output's dtype.
+fn convert(call: &mut Call<'_, '_>) -> Result<(), Reason> {
+    let src = call.tensor("self")?;
+    let same = call.dtype(src) == call.out_dtype(0)?;
+    let kind = if same { UnaryKind::Identity } else { UnaryKind::Cast };
+    call.emit(OpKindT::Unary(table(|op: &mut UnaryT| (op.src, op.kind) = (src, kind))))
+}
+
 fn dropout(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let src = call.tensor("input")?;
     call.refuse("train")?;
@@ -88,15 +92,14 @@ fn emit_identity(call: &mut Call<'_, '_>, src: ValueId) -> Result<(), Reason> {
     call.emit(OpKindT::Unary(table(|op: &mut UnaryT| (op.src, op.kind) = (src, UnaryKind::Identity))))
 }
 
-fn emit_permute(call: &mut Call<'_, '_>, src: ValueId, order: &[usize]) -> Result<(), Reason> {
-    let order = crate::graph::u32s(order);
-    call.emit(OpKindT::Permute(table(|op: &mut PermuteT| (op.src, op.order) = (src, order))))
+pub(super) fn permute_of(src: ValueId, order: &[usize]) -> OpKindT {
+    OpKindT::Permute(table(|op: &mut PermuteT| (op.src, op.order) = (src, u32s(order))))
 }
 
 fn permute(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let src = call.tensor("self")?;
     let order = call.dims("dims", call.shape(src).len())?;
-    emit_permute(call, src, &order)
+    call.emit(permute_of(src, &order))
 }
 
 fn transpose(call: &mut Call<'_, '_>) -> Result<(), Reason> {
@@ -106,13 +109,13 @@ fn transpose(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     if rank > 0 {
         order.swap(call.dim("dim0", rank)?, call.dim("dim1", rank)?);
     }
-    emit_permute(call, src, &order)
+    call.emit(permute_of(src, &order))
 }
 
 fn t(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let src = call.tensor("self")?;
     match call.shape(src).len() {
-        rank @ 0..=2 => emit_permute(call, src, &(0..rank).rev().collect::<Vec<_>>()),
+        rank @ 0..=2 => call.emit(permute_of(src, &(0..rank).rev().collect::<Vec<_>>())),
         rank => Err(format!("self has {rank} dimensions, more than 2")),
     }
 }
@@ -197,9 +200,33 @@ fn unbind(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Expand keeps the rank: leading dimensions come by a reshape. `repeat` is taken where it only repeats single elements.
-fn expand(call: &mut Call<'_, '_>) -> Result<(), Reason> {
+/// Each dimension that repeats gets one of its own before it, which is expanded and then joined with it.
+fn repeat(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let mut src = call.tensor("self")?;
+    let (repeats, own) = (call.ints("repeats")?, call.shape(src).to_vec());
+    let lead =
+        repeats.len().checked_sub(own.len()).ok_or_else(|| format!("repeats {repeats:?} of {own:?}"))?;
+    let mut shape = [&vec![1; lead][..], &own].concat();
+    src = call.temp_like(src, &shape, reshape_of(src))?;
+    for (dim, &times) in repeats.iter().enumerate().filter(|(_, times)| **times != 1) {
+        let times = usize::try_from(times).map_err(|_| format!("argument repeats = {repeats:?}"))?;
+        shape.insert(dim, 1);
+        src = call.temp_like(src, &shape, reshape_of(src))?;
+        shape[dim] = times;
+        src = call.temp_like(src, &shape, OpKindT::Expand(table(|op: &mut ExpandT| op.src = src)))?;
+        shape[dim] *= shape.remove(dim + 1);
+        src = call.temp_like(src, &shape, reshape_of(src))?;
+    }
+    call.emit(reshape_of(src))
+}
+
+fn expand(call: &mut Call<'_, '_>) -> Result<(), Reason> {
+    let src = call.tensor("self")?;
+    expand_to(call, src)
+}
+
+/// Emits a value broadcast to the output's shape. Expand keeps the rank: leading dimensions come by a reshape.
+pub(super) fn expand_to(call: &mut Call<'_, '_>, mut src: ValueId) -> Result<(), Reason> {
     let out = call.out_shape(0)?;
     let shape = call.shape(src).to_vec();
     if shape.len() > out.len() {
@@ -247,7 +274,9 @@ mod tests {
             (subgraph.nodes, subgraph.inputs, subgraph.outputs) = (vec![node], vec![0], vec![1]);
         });
         let constants = HashMap::<String, Vec<u8>>::new();
-        import(&subgraph, &constants).map(|graph| text(&graph)).map_err(|error| error.to_string())
+        import(&subgraph, &constants, HashMap::new())
+            .map(|graph| text(&graph))
+            .map_err(|error| error.to_string())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use tandem_schemas::program::{ActT, OpKindT};
 
 use crate::error::Reason;
-use crate::graph::{GraphEdit, OpId, as_activation, epilogue_mut};
+use crate::graph::{GraphEdit, OpId, as_activation, epilogue_mut, takes_activation};
 
 pub(super) fn run(edit: &mut GraphEdit<'_, '_>) -> Result<(), Reason> {
     for id in edit.order()? {
@@ -34,6 +34,7 @@ fn slot(kind: &mut OpKindT) -> Option<&mut Option<ActT>> {
         OpKindT::MatMul(_) => return None,
         OpKindT::Norm(op) => &mut op.act,
         OpKindT::Affine(op) => &mut op.act,
+        OpKindT::Binary(op) if !takes_activation(op.kind) => return None,
         OpKindT::Binary(op) => &mut op.act,
         _ => {
             let stages = epilogue_mut(kind)?;

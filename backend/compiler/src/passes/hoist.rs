@@ -1,10 +1,11 @@
-//! Views behind a linear layer that leave its columns alone move in front of it, where they meet the views of its
-//! source; what follows then fuses into the layer.
+//! Views behind a linear layer, and gathers of its rows, that leave its columns alone move in front of it, where they meet
+//! the views of its source; what follows then fuses into the layer.
 
-use tandem_schemas::program::{OpKindT, PermuteT, ReshapeT};
+use tandem_schemas::program::{GatherT, OpKindT, PermuteT, ReshapeT};
 
 use crate::error::Reason;
 use crate::graph::{GraphEdit, OpId, table};
+use crate::tensor::elements;
 
 pub(super) fn run(edit: &mut GraphEdit<'_, '_>) -> Result<(), Reason> {
     for view in edit.order()? {
@@ -27,6 +28,7 @@ fn movable(edit: &GraphEdit<'_, '_>, view: OpId) -> Option<(OpId, Vec<usize>, Op
     let src = match &op.kind {
         OpKindT::Reshape(op) => op.src,
         OpKindT::Permute(op) => op.src,
+        OpKindT::Gather(op) => op.src,
         _ => return None,
     };
     let (id, producer) = edit.sole_producer(src)?;
@@ -43,11 +45,23 @@ fn movable(edit: &GraphEdit<'_, '_>, view: OpId) -> Option<(OpId, Vec<usize>, Op
         OpKindT::Reshape(_) if after.len() >= 2 && after.last() == before.last() => {
             OpKindT::Reshape(table(|op: &mut ReshapeT| op.src = linear.src))
         }
+        OpKindT::Gather(op) if of_rows(edit, op, before, after) => {
+            let mut gather = op.clone();
+            gather.src = linear.src;
+            OpKindT::Gather(gather)
+        }
         _ => return None,
     };
     let mut shape = after.to_vec();
     *shape.last_mut()? = *edit.shape(linear.src).last()?;
     Some((id, shape, kind))
+}
+
+/// Whether a gather at constant places takes rows as wholes, and no more of them than there are.
+fn of_rows(edit: &GraphEdit<'_, '_>, op: &GatherT, before: &[usize], after: &[usize]) -> bool {
+    edit.constant(op.index).is_some_and(|index| index.shape.last() == Some(&1))
+        && op.dim as usize + 1 < before.len()
+        && elements(after) <= elements(before)
 }
 
 #[cfg(test)]
@@ -91,6 +105,32 @@ mod tests {
              r[4, 2, 5] = Linear(y.src; weight w)
              return r",
         );
+    }
+
+    #[test]
+    fn gather_of_rows_moves_in_front() {
+        let (mut b, y) = layer();
+        let r = b.gather("r", y, 1, &[3, 0, 1]);
+        b.output(r);
+        check(
+            "hoist",
+            b,
+            "y.src[2, 3, 3] = Gather(x, r.places; dim 1)
+             r[2, 3, 5] = Linear(y.src; weight w)
+             return r",
+        );
+    }
+
+    #[test]
+    fn gathers_of_columns_or_of_more_rows_stay() {
+        let (mut b, y) = layer();
+        let r = b.gather("r", y, 2, &[3, 0, 1]);
+        b.output(r);
+        check_untouched("hoist", b);
+        let (mut b, y) = layer();
+        let r = b.gather("r", y, 1, &[3, 0, 1, 2, 3]);
+        b.output(r);
+        check_untouched("hoist", b);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Arithmetic with a constant number becomes unary, arithmetic with one constant per channel an `Affine`: the forms
 //! that epilogues take.
 
-use tandem_schemas::program::{AffineT, BinaryKind, BinaryT, OpKindT, UnaryKind, UnaryT};
+use tandem_schemas::program::{AffineT, BinaryKind, BinaryT, DType, OpKindT, UnaryKind, UnaryT};
 
 use crate::error::Reason;
 use crate::graph::{GraphEdit, Op, ValueId, table};
@@ -35,7 +35,8 @@ impl Linear {
             _ => return None,
         };
         let tensor = edit.constant(constant)?;
-        if binary.act.is_some() || edit.shape(src) != out || tensor.shape.len() > out.len() {
+        let floats = [src, constant, op.output].iter().all(|&v| edit.graph().value(v).dtype == DType::F32);
+        if !floats || binary.act.is_some() || edit.shape(src) != out || tensor.shape.len() > out.len() {
             return None;
         }
         let offset = out.len() - tensor.shape.len();

@@ -2,7 +2,9 @@
 
 use tandem_schemas::program::*;
 
-use crate::graph::{Graph, Op, Origin, Output, Value, ValueId, activation, broadcast, table, u32s};
+use crate::graph::{
+    Graph, Op, Origin, Output, Value, ValueId, activation, broadcast, result, sources, table, u32s,
+};
 use crate::tensor::{Tensor, elements};
 
 /// A graph under construction.
@@ -48,6 +50,22 @@ impl Build {
         id
     }
 
+    /// An input of a dtype.
+    pub fn input_of(&mut self, name: &str, dtype: DType, shape: &[usize]) -> ValueId {
+        let id = self.input(name, shape);
+        self.graph.values[id as usize].dtype = dtype;
+        id
+    }
+
+    /// A value as another dtype.
+    pub fn cast(&mut self, name: &str, src: ValueId, dtype: DType) -> ValueId {
+        let shape = self.shape(src);
+        let kind = OpKindT::Unary(table(|op: &mut UnaryT| (op.src, op.kind) = (src, UnaryKind::Cast)));
+        let id = self.op(name, &shape, kind);
+        self.graph.values[id as usize].dtype = dtype;
+        id
+    }
+
     /// Returns a value.
     pub fn output(&mut self, value: ValueId) {
         let name = self.graph.value(value).name.clone();
@@ -66,9 +84,26 @@ impl Build {
         self.graph.add_constant(name.into(), Tensor::owned(shape, data))
     }
 
+    /// Elements at constant places of a dimension.
+    pub fn gather(&mut self, name: &str, src: ValueId, dim: usize, places: &[usize]) -> ValueId {
+        let mut shape = self.shape(src);
+        shape[dim] = places.len();
+        let mut spread = vec![1; shape.len()];
+        spread[dim] = places.len();
+        let numbers: Vec<f64> = places.iter().map(|&place| place as f64).collect();
+        let index = Tensor::numbers(DType::I64, &spread, &numbers);
+        let index = self.graph.add_constant(format!("{name}.places"), index);
+        let gather = |op: &mut GatherT| (op.src, op.index, op.dim) = (src, index, dim as u32);
+        self.op(name, &shape, OpKindT::Gather(table(gather)))
+    }
+
     /// Any op.
     pub fn op(&mut self, name: &str, shape: &[usize], kind: OpKindT) -> ValueId {
+        // Moves give what they move; everything else knows.
+        let first = sources(&kind).first().map_or(DType::F32, |&src| self.graph.value(src).dtype);
+        let dtype = result(&self.graph, &kind, first).unwrap_or(DType::F32);
         let output = self.value(name, shape, Origin::Op);
+        self.graph.values[output as usize].dtype = dtype;
         let order = self.graph.ops.len();
         self.graph.ops.push(Some(Op { name: name.into(), kind, output, order, debug_handles: vec![] }));
         output

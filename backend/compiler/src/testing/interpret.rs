@@ -61,10 +61,11 @@ struct Machine<'g, 'a> {
     values: Vec<Option<Array>>,
 }
 
-/// The outputs for these inputs. Every value of the graph is f32.
+/// The outputs for these inputs. Every value of the graph is f32, but for constant places.
 pub(super) fn interpret(graph: &Graph<'_>, inputs: &[Array]) -> Vec<Array> {
     let constant = |id: usize| {
         let tensor = graph.constant(id as ValueId)?;
+        let tensor = tensor.cast(DType::F32);
         let data = tensor.f32();
         Some(Array::new(&tensor.shape, |i| f64::from(data[i])))
     };
@@ -136,6 +137,11 @@ impl Machine<'_, '_> {
                 taps(weight, steps, &i)
                     .map(|(t, y, x)| src.pixel(i[0], i[1], y, x) * weight.at(&[i[1], 0, t[0], t[1]]))
                     .sum()
+            }),
+            K::Gather(op) => Array::from(out, |mut i| {
+                let (src, index) = (self.value(op.src), self.value(op.index));
+                i[op.dim as usize] = index.at(&i) as usize;
+                src.at(&i)
             }),
             K::ConvTranspose(op) => self.conv_transpose(op, out),
             K::Linear(op) => {
@@ -269,7 +275,8 @@ impl Machine<'_, '_> {
             K::Unary(op) => Array::from(out, |i| {
                 let x = self.value(op.src).at(&i);
                 match op.kind {
-                    UnaryKind::Identity => x,
+                    // Rounding to fewer bits is not part of what a graph means.
+                    UnaryKind::Identity | UnaryKind::Cast => x,
                     UnaryKind::Activation => act(op.act.as_ref(), x),
                     UnaryKind::Neg => -x,
                     UnaryKind::AddScalar => x + op.a,

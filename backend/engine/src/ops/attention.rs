@@ -6,7 +6,7 @@ use tandem_schemas::program::AttentionT;
 
 use crate::error::Error;
 use crate::layout::Layouts;
-use crate::ops::{Operator, Reads, need_f32, need_sizes};
+use crate::ops::{Halves, Operator, Reads, float, halved, need_element, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -58,7 +58,8 @@ impl Operator for AttentionT {
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let o = self;
         let values = [o.q as usize, o.k as usize, o.v as usize];
-        need_f32(p, site, &[values[0], values[1], values[2], out])?;
+        let of = float(p, site, out)?;
+        need_element(p, site, of, &values)?;
         let dst = p.output(out);
         let shapes =
             [p.input(values[0]), p.input(values[1]), p.input(values[2]), dst].map(|o| rank4(o.shape));
@@ -75,7 +76,7 @@ impl Operator for AttentionT {
         }
         let mut mask = None;
         if let Ok(value) = usize::try_from(o.mask) {
-            need_f32(p, site, &[value])?;
+            need_element(p, site, of, &[value])?;
             let place = p.input(value);
             let shape = place.shape.broadcast_to(&[batch, heads, t, s]);
             mask = Some(place.with(shape.ok_or_else(|| {
@@ -90,6 +91,12 @@ impl Operator for AttentionT {
         let [q, k, v] = values.map(|value| p.input(value));
         let shape = format!("{batch}x{heads} q{t} k{s} d{d}");
         let about = About { category: Category::Gemm, shape, src: q, dst, why: "" };
-        p.kernel(site, about, attention::KERNELS, problem, Operands { q, k, v, mask, dst })
+        halved!(attention of of,
+            rows => {
+                let src = vec![Some(q), Some(k), Some(v), mask];
+                p.kernel(site, about, rows, problem, Halves { src, constants: vec![], dst })
+            },
+            p.kernel(site, about, attention::KERNELS, problem, Operands { q, k, v, mask, dst })
+        )
     }
 }

@@ -1,13 +1,16 @@
 //! Conv, Depthwise, ConvTranspose.
 
 use tandem_base::{Span, Strided};
-use tandem_kernels::{Epilogue, Family, Kernel, conv, deconv, depthwise, panels};
+use tandem_kernels::types::Type;
+use tandem_kernels::{Element, conv, deconv, depthwise, panels};
 use tandem_schemas::program::{ConvT, ConvTransposeT, DepthwiseT, Format};
 
 use crate::error::Error;
 use crate::layout::{Layouts, channels_last};
 use crate::ops::epilogue::{self, EpilogueOperands};
-use crate::ops::{Operator, Reads, need_elements, need_f32, need_sizes, numbers};
+use crate::ops::{
+    Halves, Operator, Reads, float, halved, need_element, need_elements_of, need_sizes, numbers, with_rows,
+};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -26,14 +29,14 @@ impl Operands {
     }
 }
 
-impl Bind<conv::Conv> for Operands {
-    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<conv::Args<'a>> {
+impl<E: Element> Bind<conv::Conv<E>> for Operands {
+    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<conv::Args<'a, E>> {
         let mut src = [Span::empty(); conv::MAX_SEGMENTS];
         for (span, operand) in src.iter_mut().zip(&self.src) {
-            *span = run.f32(operand)?;
+            *span = run.elements(operand)?;
         }
-        let (weight, epilogue) = (run.column(Some(self.weight))?, self.epilogue.args(run)?);
-        Some(conv::Args { src, weight, epilogue, dst: run.f32_mut(&self.dst)? })
+        let (weight, epilogue) = (run.weight(self.weight)?, self.epilogue.args(run)?);
+        Some(conv::Args { src, weight, epilogue, dst: run.elements_mut(&self.dst)? })
     }
     fn buffers(&self) -> Vec<Buffer> {
         self.all()
@@ -117,7 +120,12 @@ impl Geometry {
 
 /// Sizes of a value that must be an f32 image.
 fn image(p: &Planner<'_>, site: Site<'_>, value: usize) -> Result<[usize; 4], Error> {
-    need_f32(p, site, &[value])?;
+    image_of(Type::F32, p, site, value)
+}
+
+/// Sizes of a value that must be an image of a type.
+fn image_of(of: Type, p: &Planner<'_>, site: Site<'_>, value: usize) -> Result<[usize; 4], Error> {
+    need_element(p, site, of, &[value])?;
     let (name, sizes) = (&p.value(value).name, &p.value(value).sizes);
     sizes
         .as_slice()
@@ -125,8 +133,20 @@ fn image(p: &Planner<'_>, site: Site<'_>, value: usize) -> Result<[usize; 4], Er
         .map_err(|_| Error::program(site.name, format!("{name} is {sizes:?}, an image has 4 dimensions")))
 }
 
-/// A weight of exactly so many elements.
+/// A weight of exactly so many f32.
 fn weight(
+    p: &Planner<'_>,
+    site: Site<'_>,
+    index: i32,
+    format: Format,
+    factors: &[usize],
+) -> Result<usize, Error> {
+    weight_of(Type::F32, p, site, index, format, factors)
+}
+
+/// A weight of exactly so many elements of a type.
+fn weight_of(
+    of: Type,
     p: &Planner<'_>,
     site: Site<'_>,
     index: i32,
@@ -138,61 +158,15 @@ fn weight(
         let what = format!("weight {} in {:?}, {format:?} expected", constant.name, constant.format);
         return Err(Error::program(site.name, what));
     }
-    need_elements(site, constant, factors, true)?;
+    need_elements_of(of, site, constant, factors, true)?;
     Ok(index as usize)
 }
 
-fn about(kernel: [usize; 2], settled: &Settled) -> About<'static> {
-    let sizes: Vec<String> = settled.src.iter().map(|s| format!("{:?}", s.shape.sizes())).collect();
+fn about(kernel: [usize; 2], src: &[Operand], dst: Operand) -> About<'static> {
+    let sizes: Vec<String> = src.iter().map(|s| format!("{:?}", s.shape.sizes())).collect();
     let [ky, kx] = kernel;
-    let shape = format!("{} {ky}x{kx} → {:?}", sizes.join("+"), settled.dst.shape.sizes());
-    About { category: Category::Convolution, shape, src: settled.src[0], dst: settled.dst, why: "" }
-}
-
-/// Destination, epilogue and sources of a convolution, each in the layout that costs least.
-///
-/// `problem` gives the family's problem for shapes of the sources, the residual and the destination.
-fn settle<F: Family>(
-    p: &mut Planner<'_>,
-    site: Site<'_>,
-    (values, out, residual): (&[usize], usize, Option<usize>),
-    rows: &'static [Kernel<F>],
-    problem: impl Fn(&[Strided], Option<Strided>, Strided) -> F::Problem,
-) -> Result<Settled, Error> {
-    let mut src: Vec<Operand> = values.iter().map(|&v| p.input(v)).collect();
-    let mut over = residual.map(|v| p.input(v));
-    let mut dst = p.output_over(out, residual.as_slice(), values);
-    let shapes = |src: &[Operand]| src.iter().map(|s| s.shape).collect::<Vec<_>>();
-    for (i, &value) in values.iter().enumerate() {
-        let mut tried = shapes(&src);
-        let (to, added) = (dst.shape, over.map(|o| o.shape));
-        src[i] = p.read_as(site, value, channels_last(src[i].shape.sizes()), rows, |shape| {
-            tried[i] = shape;
-            problem(&tried, added, to)
-        })?;
-    }
-    let from = shapes(&src);
-    if let Some(value) = residual {
-        let place = dst.shape;
-        over = Some(p.read_as(site, value, channels_last(place.sizes()), rows, |shape| {
-            problem(&from, Some(shape), place)
-        })?);
-    }
-    let added = over.map(|o| o.shape);
-    dst = p.write_as(dst, channels_last(dst.shape.sizes()), rows, |shape| problem(&from, added, shape));
-    Ok(Settled { src, residual: over, dst })
-}
-
-struct Settled {
-    src: Vec<Operand>,
-    residual: Option<Operand>,
-    dst: Operand,
-}
-
-impl Settled {
-    fn shapes(&self) -> Vec<Strided> {
-        self.src.iter().map(|s| s.shape).collect()
-    }
+    let shape = format!("{} {ky}x{kx} → {:?}", sizes.join("+"), dst.shape.sizes());
+    About { category: Category::Convolution, shape, src: src[0], dst, why: "" }
 }
 
 impl Operator for ConvT {
@@ -206,10 +180,10 @@ impl Operator for ConvT {
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let g = Geometry::new(site, [&self.kernel, &self.stride, &self.padding, &self.dilation])?;
-        let (channels, sizes) = segments(p, site, self, &g, out)?;
+        let sizes = segments(p, site, self, &g, out)?;
         let (groups, shuffle) = (self.groups as usize, self.shuffle as usize);
         let mut problem = conv::Problem {
-            src: Vec::new(),
+            src: Default::default(),
             dst: Strided::contiguous(&sizes),
             kernel: g.kernel,
             stride: g.stride,
@@ -220,41 +194,32 @@ impl Operator for ConvT {
             epilogue: Default::default(),
             fast_math: p.target.fast_math,
         };
-        let columns = problem.padded_columns();
-        let weight = weight(
-            p,
-            site,
-            self.weight,
-            Format::Panels,
-            &[g.kernel[0], g.kernel[1], channels / groups, columns],
-        )?;
-        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &sizes)?;
         let values: Vec<usize> = self.src.iter().map(|&s| s as usize).collect();
-        let with = |src: &[Strided], residual, dst| conv::Problem {
-            src: src.to_vec(),
-            dst,
-            epilogue: Epilogue { residual, ..stages },
-            ..problem.clone()
-        };
-        let settled = settle(p, site, (&values, out, epilogue.residual_value()), conv::KERNELS, with)?;
-        problem = with(&settled.shapes(), settled.residual.map(|r| r.shape), settled.dst.shape);
-        let about = about(g.kernel, &settled);
-        let Settled { src, residual, dst } = settled;
-        epilogue.set_residual(residual);
-        p.kernel(site, about, conv::KERNELS, problem, Operands { src, weight, epilogue, dst })?;
-        p.deliver(site, out, dst)
+        let src: Vec<Operand> = values.iter().map(|&v| p.input(v)).collect();
+        problem.src = src.iter().map(|s| s.shape).collect();
+        let (columns, of) = (problem.padded_columns(), float(p, site, out)?);
+        let per_word = size_of::<f32>() / of.width();
+        let factors = [per_word, problem.words(per_word), columns];
+        let weight = weight_of(of, p, site, self.weight, Format::Panels, &factors)?;
+        let (stages, epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, (of, &sizes))?;
+        let dst = p.output_over(out, epilogue.residual_value().as_slice(), &values);
+        (problem.dst, problem.epilogue) = (dst.shape, stages);
+        let about = about(g.kernel, &src, dst);
+        let operands = Operands { src, weight, epilogue, dst };
+        with_rows!(conv of of, rows => p.kernel(site, about, rows, problem, operands))
     }
 }
 
-/// Checks the segments and the output of a convolution; input channels and output sizes.
+/// Checks the segments and the output of a convolution; output sizes.
 fn segments(
     p: &Planner<'_>,
     site: Site<'_>,
     o: &ConvT,
     g: &Geometry,
     out: usize,
-) -> Result<(usize, Vec<usize>), Error> {
+) -> Result<Vec<usize>, Error> {
     let wrong = |what: String| Err(Error::program(site.name, what));
+    let of = float(p, site, out)?;
     let (groups, shuffle) = (o.groups as usize, o.shuffle as usize);
     if o.src.is_empty() || o.src.len() > conv::MAX_SEGMENTS || groups == 0 || shuffle == 0 || shuffle > 64 {
         return wrong(format!("{} segments, {groups} groups, shuffle {shuffle}", o.src.len()));
@@ -262,20 +227,20 @@ fn segments(
     if groups > 1 && (o.src.len() > 1 || shuffle > 1) {
         return Err(Error::unsupported(site.name, "groups with several segments or a shuffle"));
     }
-    let first = image(p, site, o.src[0] as usize)?;
+    let first = image_of(of, p, site, o.src[0] as usize)?;
     let mut channels = 0;
     for &s in &o.src {
-        let sizes = image(p, site, s as usize)?;
+        let sizes = image_of(of, p, site, s as usize)?;
         need_sizes(site, "segment", &[sizes[0], sizes[2], sizes[3]], &[first[0], first[2], first[3]])?;
         channels += sizes[1];
     }
     let [oh, ow] = g.out(site, [first[2], first[3]])?;
-    let sizes = image(p, site, out)?;
+    let sizes = image_of(of, p, site, out)?;
     need_sizes(site, "output", &sizes, &[first[0], sizes[1], oh * shuffle, ow * shuffle])?;
     if channels == 0 || channels % groups != 0 || sizes[1] % groups != 0 {
         return wrong(format!("{channels} → {} channels in {groups} groups", sizes[1]));
     }
-    Ok((channels, sizes.to_vec()))
+    Ok(sizes.to_vec())
 }
 
 impl Operator for DepthwiseT {
@@ -290,30 +255,36 @@ impl Operator for DepthwiseT {
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let g = Geometry::new(site, [&self.kernel, &self.stride, &self.padding, &self.dilation])?;
         let value = self.src as usize;
-        let from = image(p, site, value)?;
+        let of = float(p, site, out)?;
+        let from = image_of(of, p, site, value)?;
         let [oh, ow] = g.out(site, [from[2], from[3]])?;
-        let sizes = image(p, site, out)?;
+        let sizes = image_of(of, p, site, out)?;
         need_sizes(site, "output", &sizes, &[from[0], from[1], oh, ow])?;
         let columns = panels::padded(sizes[1]);
         let factors = [g.kernel[0], g.kernel[1], columns];
         let weight = weight(p, site, self.weight, Format::DepthwisePanels, &factors)?;
-        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &sizes)?;
-        let with = |src: &[Strided], residual, dst| depthwise::Problem {
-            src: src[0],
-            dst,
+        let (stages, epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, (of, &sizes))?;
+        let src = vec![p.input(value)];
+        let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[value]);
+        let problem = depthwise::Problem {
+            src: src[0].shape,
+            dst: dst.shape,
             kernel: g.kernel,
             stride: g.stride,
             padding: g.padding,
             dilation: g.dilation,
-            epilogue: Epilogue { residual, ..stages },
+            epilogue: stages,
         };
-        let settled = settle(p, site, (&[value], out, epilogue.residual_value()), depthwise::KERNELS, with)?;
-        let problem = with(&settled.shapes(), settled.residual.map(|r| r.shape), settled.dst.shape);
-        let about = about(g.kernel, &settled);
-        let Settled { src, residual, dst } = settled;
-        epilogue.set_residual(residual);
-        p.kernel(site, about, depthwise::KERNELS, problem, Operands { src, weight, epilogue, dst })?;
-        p.deliver(site, out, dst)
+        let about = about(g.kernel, &src, dst);
+        halved!(depthwise of of,
+            rows => {
+                let [bias, scale, shift] = epilogue.columns();
+                let constants = vec![Some(weight), bias, scale, shift];
+                let src = vec![Some(src[0]), epilogue.residual()];
+                p.kernel(site, about, rows, problem, Halves { src, constants, dst })
+            },
+            p.kernel(site, about, depthwise::KERNELS, problem, Operands { src, weight, epilogue, dst })
+        )
     }
 }
 
@@ -350,19 +321,12 @@ impl Operator for ConvTransposeT {
         let columns = problem.padded_columns();
         let factors = [g.kernel[0], g.kernel[1], from[1] / groups, columns];
         let weight = weight(p, site, self.weight, Format::Panels, &factors)?;
-        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &sizes)?;
-        let with = |src: &[Strided], residual, dst| deconv::Problem {
-            src: src[0],
-            dst,
-            epilogue: Epilogue { residual, ..stages },
-            ..problem.clone()
-        };
-        let settled = settle(p, site, (&[value], out, epilogue.residual_value()), deconv::KERNELS, with)?;
-        problem = with(&settled.shapes(), settled.residual.map(|r| r.shape), settled.dst.shape);
-        let about = about(g.kernel, &settled);
-        let Settled { src, residual, dst } = settled;
-        epilogue.set_residual(residual);
-        p.kernel(site, about, deconv::KERNELS, problem, Operands { src, weight, epilogue, dst })?;
-        p.deliver(site, out, dst)
+        let (stages, epilogue) =
+            epilogue::plan(p, site, self.epilogue.as_deref(), columns, (Type::F32, &sizes))?;
+        let src = vec![p.input(value)];
+        let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[value]);
+        (problem.src, problem.dst, problem.epilogue) = (src[0].shape, dst.shape, stages);
+        let about = about(g.kernel, &src, dst);
+        p.kernel(site, about, deconv::KERNELS, problem, Operands { src, weight, epilogue, dst })
     }
 }

@@ -2,11 +2,15 @@
 
 use tandem_base::{Span, Strided};
 use tandem_kernels::elementwise::{self, Args, Elementwise, Func, Problem};
-use tandem_schemas::program::{AffineT, BinaryKind, BinaryT, Format, SelectT, UnaryKind, UnaryT};
+use tandem_schemas::program::{AffineT, BinaryKind, BinaryT, DType, Format, UnaryKind, UnaryT};
 
 use crate::error::Error;
 use crate::layout::Layouts;
-use crate::ops::{Operator, Reads, epilogue, need_elements, need_f32, need_sizes};
+use crate::model::Model;
+use crate::ops::{
+    Halves, Operator, Reads, element, epilogue, float, halved, mixed, need_element, need_elements, need_f32,
+    need_sizes, spread,
+};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -35,17 +39,33 @@ fn push(
     func: Func,
     act: tandem_kernels::Act,
     src: Vec<Operand>,
-    dst: Operand,
+    (out, dst): (usize, Operand),
 ) -> Result<(), Error> {
+    let of = element(p, site, out)?;
     let problem = Problem { func, src: src.iter().map(|s| s.shape).collect(), dst: dst.shape, act };
     let shape = format!("{:?}", dst.shape.sizes());
     let about = About { category: Category::Elementwise, shape, src: src[0], dst, why: "" };
-    p.kernel(site, about, elementwise::KERNELS, problem, Operands { src, dst })
+    halved!(elementwise of of,
+        rows => p.kernel(site, about, rows, problem, Halves::of(&src, dst)),
+        p.kernel(site, about, elementwise::KERNELS, problem, Operands { src, dst })
+    )
+}
+
+/// Whether an op gives what it reads.
+fn is_identity(o: &UnaryT, model: &Model, out: usize) -> bool {
+    let (src, out) = (&model.values[o.src as usize], &model.values[out]);
+    let same = src.dtype == out.dtype && src.sizes == out.sizes;
+    let plain = matches!(o.kind, UnaryKind::Identity | UnaryKind::Cast);
+    plain && same && o.act.as_ref().is_none_or(|a| a.kind.0 == 0)
 }
 
 impl Operator for UnaryT {
     fn reads(&self) -> Reads {
         Reads::of(&[self.src])
+    }
+
+    fn relabel(&self, model: &Model, out: usize, src: Strided) -> Option<(usize, Strided)> {
+        is_identity(self, model, out).then_some((0, src))
     }
 
     fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
@@ -55,13 +75,18 @@ impl Operator for UnaryT {
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let src = self.src as usize;
         need_sizes(site, "output", &p.value(out).sizes, &p.value(src).sizes)?;
-        let same = matches!(self.kind, UnaryKind::Identity | UnaryKind::Cast)
-            && p.value(src).dtype == p.value(out).dtype;
-        if same && self.act.as_ref().is_none_or(|a| a.kind.0 == 0) {
+        let plain = self.act.as_ref().is_none_or(|a| a.kind.0 == 0);
+        if is_identity(self, p.model, out) {
             let place = p.input(src);
             return p.view(site, out, place);
         }
-        need_f32(p, site, &[src, out])?;
+        let of = p.value(out).dtype;
+        let half = matches!(of, DType::F16 | DType::BF16) && self.kind != UnaryKind::Cast;
+        let numbers = p.value(src).dtype == of && (of == DType::F32 || half);
+        if !numbers && plain {
+            return mixed::unary(self, p, site, out);
+        }
+        need_element(p, site, float(p, site, out)?, &[src])?;
         let a = self.a as f32;
         let func = match self.kind {
             UnaryKind::Identity | UnaryKind::Activation => Func::Act(epilogue::act(site, self.act.as_ref())?),
@@ -80,6 +105,19 @@ impl Operator for UnaryT {
             UnaryKind::Ceil => Func::Ceil,
             UnaryKind::Round => Func::Round,
             UnaryKind::Trunc => Func::Trunc,
+            UnaryKind::Log2 => Func::Log2,
+            UnaryKind::Log10 => Func::Log10,
+            UnaryKind::Log1p => Func::Log1p,
+            UnaryKind::Expm1 => Func::Expm1,
+            UnaryKind::Tan => Func::Tan,
+            UnaryKind::Asin => Func::Asin,
+            UnaryKind::Acos => Func::Acos,
+            UnaryKind::Atan => Func::Atan,
+            UnaryKind::Sinh => Func::Sinh,
+            UnaryKind::Cosh => Func::Cosh,
+            UnaryKind::Asinh => Func::Asinh,
+            UnaryKind::Acosh => Func::Acosh,
+            UnaryKind::Atanh => Func::Atanh,
             UnaryKind::Sign => Func::Sign,
             UnaryKind::PowScalar => Func::PowScalar(a),
             UnaryKind::AddScalar => Func::AddScalar(a),
@@ -91,7 +129,7 @@ impl Operator for UnaryT {
             _ => epilogue::act(site, self.act.as_ref())?,
         };
         let (src, dst) = (p.input(src), p.output_over(out, &[src], &[]));
-        push(p, site, func, act, vec![src], dst)
+        push(p, site, func, act, vec![src], (out, dst))
     }
 }
 
@@ -107,7 +145,14 @@ impl Operator for BinaryT {
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let (a, b) = (self.a as usize, self.b as usize);
-        need_f32(p, site, &[a, b, out])?;
+        let of = p.value(out).dtype;
+        let half = matches!(of, DType::F16 | DType::BF16);
+        let numbers = [a, b].iter().all(|&v| p.value(v).dtype == of) && (of == DType::F32 || half);
+        let plain = self.act.as_ref().is_none_or(|a| a.kind.0 == 0) && self.alpha == 1.0;
+        if plain && (!numbers || mixed::only(self.kind)) {
+            return mixed::binary(self, p, site, out);
+        }
+        need_element(p, site, float(p, site, out)?, &[a, b])?;
         let alpha = self.alpha as f32;
         let func = match self.kind {
             BinaryKind::Add => Func::Add(alpha),
@@ -117,19 +162,14 @@ impl Operator for BinaryT {
             BinaryKind::Max => Func::Max,
             BinaryKind::Min => Func::Min,
             BinaryKind::Pow => Func::Pow,
+            BinaryKind::Atan2 => Func::Atan2,
             other => return Err(Error::unsupported(site.name, format!("{other:?}"))),
         };
         let sizes = p.value(out).sizes.clone();
-        let spread = |p: &Planner<'_>, v: usize| {
-            let place = p.input(v);
-            let wrong =
-                || Error::program(site.name, format!("{:?} broadcast to {sizes:?}", place.shape.sizes()));
-            place.shape.broadcast_to(&sizes).map(|shape| place.with(shape)).ok_or_else(wrong)
-        };
-        let src = vec![spread(p, a)?, spread(p, b)?];
+        let src = vec![spread(p, site, a, &sizes)?, spread(p, site, b, &sizes)?];
         let act = epilogue::act(site, self.act.as_ref())?;
         let dst = p.output_over(out, &[a, b], &[]);
-        push(p, site, func, act, src, dst)
+        push(p, site, func, act, src, (out, dst))
     }
 }
 
@@ -174,16 +214,6 @@ impl Operator for AffineT {
             (None, Some(shift)) => (Func::Add(1.0), vec![src, shift]),
             (None, None) => (Func::MulScalar(1.0), vec![src]),
         };
-        push(p, site, func, act, operands, dst)
-    }
-}
-
-impl Operator for SelectT {
-    fn reads(&self) -> Reads {
-        Reads::of(&[self.cond, self.a, self.b])
-    }
-
-    fn plan(&self, _: &mut Planner<'_>, site: Site<'_>, _: usize) -> Result<(), Error> {
-        Err(Error::unsupported(site.name, "select"))
+        push(p, site, func, act, operands, (out, dst))
     }
 }

@@ -1,11 +1,12 @@
 //! Epilogues of convolutions and products.
 
 use tandem_base::Span;
-use tandem_kernels::{Act, Epilogue, EpilogueArgs};
+use tandem_kernels::types::Type;
+use tandem_kernels::{Act, Element, Epilogue, EpilogueArgs};
 use tandem_schemas::program::{ActT, Activation, EpilogueT, Format};
 
 use crate::error::Error;
-use crate::ops::{Reads, need_elements, need_f32, need_sizes};
+use crate::ops::{Reads, need_element, need_elements, need_sizes};
 use crate::plan::{Planner, Site};
 use crate::step::{Buffer, Operand, Run};
 
@@ -21,13 +22,13 @@ pub(crate) struct EpilogueOperands {
 
 impl EpilogueOperands {
     /// For the kernel.
-    pub fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<EpilogueArgs<'a>> {
+    pub fn args<'a, E: Element>(&self, run: &Run<'_, 'a>) -> Option<EpilogueArgs<'a, E>> {
         Some(EpilogueArgs {
             bias: run.column(self.bias)?,
             scale: run.column(self.scale)?,
             shift: run.column(self.shift)?,
             residual: match &self.residual {
-                Some(operand) => run.f32(operand)?,
+                Some(operand) => run.elements(operand)?,
                 None => Span::empty(),
             },
         })
@@ -36,6 +37,16 @@ impl EpilogueOperands {
     /// Value added, if any.
     pub fn residual_value(&self) -> Option<usize> {
         self.residual_value
+    }
+
+    /// Bias, scale and shift.
+    pub fn columns(&self) -> [Option<usize>; 3] {
+        [self.bias, self.scale, self.shift]
+    }
+
+    /// Where the value added lies.
+    pub fn residual(&self) -> Option<Operand> {
+        self.residual
     }
 
     /// Says where the value added lies.
@@ -57,13 +68,13 @@ pub(crate) fn reads(op: Reads, epilogue: Option<&EpilogueT>) -> Reads {
     }
 }
 
-/// Checks an epilogue for `columns` padded columns and an output of sizes `out`.
+/// Checks an epilogue for `columns` padded columns and an output of a type and sizes.
 pub(crate) fn plan(
     p: &Planner<'_>,
     site: Site<'_>,
     epilogue: Option<&EpilogueT>,
     columns: usize,
-    out: &[usize],
+    (of, out): (Type, &[usize]),
 ) -> Result<(Epilogue, EpilogueOperands), Error> {
     let Some(e) = epilogue else { return Ok(Default::default()) };
     let column = |what: &str, index: i32| -> Result<Option<usize>, Error> {
@@ -83,7 +94,7 @@ pub(crate) fn plan(
     }
     let residual_value = usize::try_from(e.residual).ok();
     if let Some(value) = residual_value {
-        need_f32(p, site, &[value])?;
+        need_element(p, site, of, &[value])?;
         need_sizes(site, "residual", &p.value(value).sizes, out)?;
     }
     let residual = residual_value.map(|value| p.input(value));

@@ -2,13 +2,14 @@
 
 use tandem_base::Strided;
 use tandem_kernels::gemm::{self, Gemm, Rhs};
-use tandem_kernels::{Epilogue, panels};
+use tandem_kernels::types::Type;
+use tandem_kernels::{Element, Epilogue, panels};
 use tandem_schemas::program::{Format, LinearT, MatMulT};
 
 use crate::error::Error;
 use crate::layout::Layouts;
 use crate::ops::epilogue::{self, EpilogueOperands};
-use crate::ops::{Operator, Reads, need_elements, need_f32, need_sizes};
+use crate::ops::{Operator, Reads, float, need_element, need_elements_of, need_sizes, with_rows};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -27,14 +28,14 @@ struct Operands {
     dst: Operand,
 }
 
-impl Bind<Gemm> for Operands {
-    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<gemm::Args<'a>> {
+impl<E: Element> Bind<Gemm<E>> for Operands {
+    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<gemm::Args<'a, E>> {
         let rhs = match &self.rhs {
-            RhsPlace::Constant(index) => run.column(Some(*index))?,
-            RhsPlace::Value(operand) => run.f32(operand)?,
+            RhsPlace::Constant(index) => run.weight(*index)?,
+            RhsPlace::Value(operand) => run.elements(operand)?,
         };
         let epilogue = self.epilogue.args(run)?;
-        Some(gemm::Args { lhs: run.f32(&self.lhs)?, rhs, epilogue, dst: run.f32_mut(&self.dst)? })
+        Some(gemm::Args { lhs: run.elements(&self.lhs)?, rhs, epilogue, dst: run.elements_mut(&self.dst)? })
     }
     fn buffers(&self) -> Vec<Buffer> {
         let rhs = if let RhsPlace::Value(operand) = self.rhs { Some(operand.buffer) } else { None };
@@ -60,8 +61,8 @@ impl Operator for LinearT {
     }
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
-        let value = self.src as usize;
-        need_f32(p, site, &[value, out])?;
+        let (value, of) = (self.src as usize, float(p, site, out)?);
+        need_element(p, site, of, &[value])?;
         let (src_sizes, dst_sizes) = (p.value(value).sizes.clone(), p.value(out).sizes.clone());
         let (Some((&k, lead)), Some((&n, dst_lead))) = (src_sizes.split_last(), dst_sizes.split_last())
         else {
@@ -74,42 +75,29 @@ impl Operator for LinearT {
             let what = format!("weight {} in {:?}, Panels expected", constant.name, constant.format);
             return Err(Error::program(site.name, what));
         }
-        need_elements(site, constant, &[k, columns], true)?;
-        let (stages, mut epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, &dst_sizes)?;
-        let residual = epilogue.residual_value();
-        let dst = p.output_over(out, residual.as_slice(), &[value]);
-        let problem = |src: Strided, added: Option<Strided>, dst: Strided| {
-            let shapes: Vec<Strided> = [src, dst].into_iter().chain(added).collect();
-            let merged = merged(&shapes)?;
-            let epilogue = Epilogue { residual: merged.get(2).copied(), ..stages };
-            Some(gemm::Problem { lhs: merged[0], rhs: Rhs::Panels, dst: merged[1], alpha: 1.0, epilogue })
-        };
-        let dense = |sizes: &[usize]| Strided::contiguous(sizes);
-        let added = residual.map(|v| p.input(v).shape);
-        let rows = gemm::KERNELS;
-        let src = p.read_as(site, value, dense(&src_sizes), rows, |s| problem(s, added, dst.shape))?;
-        let over = match residual {
-            Some(v) => {
-                Some(p.read_as(site, v, dense(&dst_sizes), rows, |r| problem(src.shape, Some(r), dst.shape))?)
-            }
-            None => None,
-        };
-        let added = over.map(|o| o.shape);
-        let dst = p.write_as(dst, dense(&dst_sizes), rows, |d| problem(src.shape, added, d));
-        let problem = problem(src.shape, added, dst.shape).ok_or_else(|| {
+        let rows = k.next_multiple_of(size_of::<f32>() / of.width());
+        need_elements_of(of, site, constant, &[rows, columns], true)?;
+        let (stages, epilogue) =
+            epilogue::plan(p, site, self.epilogue.as_deref(), columns, (of, &dst_sizes))?;
+        let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[value]);
+        let src = p.input(value);
+        let shapes: Vec<Strided> = [src.shape, dst.shape].into_iter().chain(stages.residual).collect();
+        let merged = merged(&shapes).ok_or_else(|| {
             Error::unsupported(site.name, format!("strides {:?} → {:?}", src.shape, dst.shape))
         })?;
-        epilogue.set_residual(over);
+        let stages = Epilogue { residual: merged.get(2).copied(), ..stages };
+        let problem =
+            gemm::Problem { lhs: merged[0], rhs: Rhs::Panels, dst: merged[1], alpha: 1.0, epilogue: stages };
         let shape = format!("{}x{k}x{n}", lead.iter().product::<usize>());
         let about = About { category: Category::Gemm, shape, src, dst, why: "" };
         let operands = Operands { lhs: src, rhs: RhsPlace::Constant(self.weight as usize), epilogue, dst };
-        p.kernel(site, about, rows, problem, operands)?;
-        p.deliver(site, out, dst)
+        with_rows!(gemm of of, rows => p.kernel(site, about, rows, problem, operands))
     }
 }
 
 /// A product of two values with what follows it.
 struct Product {
+    of: Type,
     alpha: f32,
     stages: Epilogue,
     epilogue: EpilogueOperands,
@@ -126,8 +114,8 @@ impl Operator for MatMulT {
 
     /// Batch dimensions that merge go to the kernel in one step, the rest in a step each.
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
-        let (va, vb) = (self.a as usize, self.b as usize);
-        need_f32(p, site, &[va, vb, out])?;
+        let (va, vb, of) = (self.a as usize, self.b as usize, float(p, site, out)?);
+        need_element(p, site, of, &[va, vb])?;
         let dst_sizes = p.value(out).sizes.clone();
         let (sa, sb) = (p.value(va).sizes.clone(), p.value(vb).sizes.clone());
         let rank = dst_sizes.len();
@@ -147,10 +135,10 @@ impl Operator for MatMulT {
             return Err(Error::program(site.name, format!("batches of {sa:?} x {sb:?} into {dst_sizes:?}")));
         };
         let (stages, epilogue) =
-            epilogue::plan(p, site, self.epilogue.as_deref(), panels::padded(n), &dst_sizes)?;
+            epilogue::plan(p, site, self.epilogue.as_deref(), panels::padded(n), (of, &dst_sizes))?;
         let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[va, vb]);
         let residual = epilogue.residual_value().map(|v| p.input(v));
-        let product = Product { alpha: self.scale, stages, epilogue };
+        let product = Product { of, alpha: self.scale, stages, epilogue };
         for operands in batches([a, b, dst, residual.unwrap_or(dst)], rank - 2) {
             product.plan(p, site, operands)?;
         }
@@ -195,7 +183,8 @@ impl Product {
         let swapped = [turned(b), turned(a), turned(dst), turned(residual)];
         // Bias and scale run along the columns of the product as it is.
         let fixed = self.stages.bias || self.stages.scale_shift;
-        let ns = |operands| p.ns(gemm::KERNELS, &self.problem(operands));
+        let of = self.of;
+        let ns = |operands| with_rows!(gemm of of, rows => p.ns(rows, &self.problem(operands)));
         let swap = !fixed && ns(swapped) < ns(operands);
         let [batch, m, n] = [dst.shape.size(0), dst.shape.size(1), dst.shape.size(2)];
         let shape = format!("{batch}x{m}x{}x{n}", a.shape.size(2));
@@ -206,12 +195,7 @@ impl Product {
         let mut epilogue = self.epilogue;
         epilogue.set_residual(self.stages.residual.map(|_| residual));
         let problem = self.problem(chosen);
-        p.kernel(
-            site,
-            about,
-            gemm::KERNELS,
-            problem,
-            Operands { lhs, rhs: RhsPlace::Value(rhs), epilogue, dst },
-        )
+        let operands = Operands { lhs, rhs: RhsPlace::Value(rhs), epilogue, dst };
+        with_rows!(gemm of of, rows => p.kernel(site, about, rows, problem, operands))
     }
 }

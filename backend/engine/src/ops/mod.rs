@@ -6,24 +6,32 @@ mod attention;
 mod conv;
 mod elementwise;
 mod epilogue;
+mod grid;
+mod indexed;
 mod matmul;
+mod mixed;
 mod moves;
 mod norm;
 mod pool;
 mod reduce;
 mod resize;
+mod scan;
 mod softmax;
+mod sort;
 mod views;
 
 pub(crate) use moves::Operands as MoveOperands;
 
 use tandem_base::Strided;
+use tandem_kernels::types::Type;
+use tandem_kernels::{Apart, Element, Halved, HalvedArgs};
 use tandem_schemas::program::{DType, OpKindT};
 
 use crate::error::Error;
 use crate::layout::Layouts;
 use crate::model::{self, Constant, Model};
 use crate::plan::{Planner, Site};
+use crate::step::{Bind, Buffer, Operand, Run};
 
 /// What the planner asks of an op. Indices it names have been checked against the model before anything but
 /// [`Operator::reads`] is called.
@@ -37,6 +45,17 @@ pub(crate) trait Operator {
     /// What is wrong.
     fn verify(&self, _model: &Model, _out: usize) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Where the output lies in a source that lies like `src`, for views that need not move anything: first element and
+    /// shape.
+    fn relabel(&self, _model: &Model, _out: usize, _src: Strided) -> Option<(usize, Strided)> {
+        None
+    }
+
+    /// Whether each value it reads is moved on its own, so that they are priced one by one.
+    fn apart(&self) -> bool {
+        false
     }
 
     /// How the output lies where nothing else decides, given how the values before it lie; its sizes are `out`'s.
@@ -109,6 +128,11 @@ pub(crate) fn operator(kind: &OpKindT) -> Option<&dyn Operator> {
         OpKindT::Expand(o) => o.as_ref(),
         OpKindT::Concat(o) => o.as_ref(),
         OpKindT::PixelShuffle(o) => o.as_ref(),
+        OpKindT::Scan(o) => o.as_ref(),
+        OpKindT::ArgSort(o) => o.as_ref(),
+        OpKindT::Gather(o) => o.as_ref(),
+        OpKindT::Scatter(o) => o.as_ref(),
+        OpKindT::GridSample(o) => o.as_ref(),
         _ => return None,
     })
 }
@@ -123,6 +147,114 @@ fn need_f32(p: &Planner<'_>, site: Site<'_>, values: &[usize]) -> Result<(), Err
         }
     }
     Ok(())
+}
+
+/// The type of a value that must be a float some kernels take as it is stored: f32, f16 or bf16.
+fn float(p: &Planner<'_>, site: Site<'_>, value: usize) -> Result<Type, Error> {
+    let of = element(p, site, value)?;
+    if matches!(of, Type::F32 | Type::F16 | Type::Bf16) {
+        return Ok(of);
+    }
+    Err(Error::unsupported(site.name, format!("{of:?} of {}, f32, f16 and bf16 only", p.value(value).name)))
+}
+
+/// Runs an expression with `$rows` the family's table for a type that [`float`] gave.
+macro_rules! with_rows {
+    ($family:ident of $type:expr, $rows:ident => $body:expr) => {
+        match $type {
+            tandem_kernels::types::Type::F16 => {
+                let $rows = $family::KERNELS_F16;
+                $body
+            }
+            tandem_kernels::types::Type::Bf16 => {
+                let $rows = $family::KERNELS_BF16;
+                $body
+            }
+            _ => {
+                let $rows = $family::KERNELS;
+                $body
+            }
+        }
+    };
+}
+use with_rows;
+
+/// As [`with_rows`], where f32 has operands of its own: `half` for 16-bit floats, else `wide`.
+macro_rules! halved {
+    ($family:ident of $type:expr, $rows:ident => $half:expr, $wide:expr) => {
+        match $type {
+            tandem_kernels::types::Type::F16 => {
+                let $rows = $family::KERNELS_F16;
+                $half
+            }
+            tandem_kernels::types::Type::Bf16 => {
+                let $rows = $family::KERNELS_BF16;
+                $half
+            }
+            _ => $wide,
+        }
+    };
+}
+use halved;
+
+/// Operands of a family of f32 on 16-bit floats.
+struct Halves {
+    src: Vec<Option<Operand>>,
+    constants: Vec<Option<usize>>,
+    dst: Operand,
+}
+
+impl Halves {
+    /// Sources and the destination.
+    fn of(src: &[Operand], dst: Operand) -> Self {
+        Self { src: src.iter().copied().map(Some).collect(), constants: vec![], dst }
+    }
+}
+
+impl<F: Apart, E: Element> Bind<Halved<F, E>> for Halves {
+    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<HalvedArgs<'a, E>> {
+        let mut args = HalvedArgs::empty();
+        for (span, operand) in args.src.iter_mut().zip(&self.src) {
+            if let Some(operand) = operand {
+                *span = run.elements(operand)?;
+            }
+        }
+        for (span, &constant) in args.constants.iter_mut().zip(&self.constants) {
+            *span = run.column(constant)?;
+        }
+        args.dst = run.elements_mut(&self.dst)?;
+        Some(args)
+    }
+    fn buffers(&self) -> Vec<Buffer> {
+        self.src.iter().flatten().chain([&self.dst]).map(|o| o.buffer).collect()
+    }
+}
+
+/// Element type of a value.
+fn element(p: &Planner<'_>, site: Site<'_>, value: usize) -> Result<Type, Error> {
+    let value = p.value(value);
+    let unknown =
+        || Error::program(site.name, format!("{} is {}", value.name, model::dtype_name(value.dtype)));
+    model::element(value.dtype).ok_or_else(unknown)
+}
+
+/// All of `values` must have the element type.
+fn need_element(p: &Planner<'_>, site: Site<'_>, want: Type, values: &[usize]) -> Result<(), Error> {
+    for &v in values {
+        let have = element(p, site, v)?;
+        if have != want {
+            let what = format!("{} is {have:?}, {want:?} expected", p.value(v).name);
+            return Err(Error::program(site.name, what));
+        }
+    }
+    Ok(())
+}
+
+/// Where a value lies, seen with the sizes it broadcasts to.
+fn spread(p: &Planner<'_>, site: Site<'_>, value: usize, sizes: &[usize]) -> Result<Operand, Error> {
+    let place = p.input(value);
+    let wrong = || Error::program(site.name, format!("{:?} broadcast to {sizes:?}", place.shape.sizes()));
+    place.shape.broadcast_to(sizes).map(|shape| place.with(shape)).ok_or_else(wrong)
 }
 
 /// Both values must have the same element type, whichever.
@@ -155,13 +287,26 @@ fn need_sizes(site: Site<'_>, what: &str, have: &[usize], want: &[usize]) -> Res
 
 /// `Ok` where an f32 constant has the product of `factors` elements.
 fn need_elements(site: Site<'_>, constant: &Constant, factors: &[usize], exact: bool) -> Result<(), Error> {
-    let bytes = factors.iter().try_fold(4usize, |bytes, &f| bytes.checked_mul(f));
+    need_elements_of(Type::F32, site, constant, factors, exact)
+}
+
+/// `Ok` where a constant has the product of `factors` elements of a type.
+fn need_elements_of(
+    of: Type,
+    site: Site<'_>,
+    constant: &Constant,
+    factors: &[usize],
+    exact: bool,
+) -> Result<(), Error> {
+    let width = of.width();
+    let bytes = factors.iter().try_fold(width, |bytes, &f| bytes.checked_mul(f));
     let have = constant.length;
-    let enough = bytes.is_some_and(|want| have == want || (!exact && have > want && have.is_multiple_of(4)));
-    if constant.dtype == DType::F32 && enough {
+    let enough =
+        bytes.is_some_and(|want| have == want || (!exact && have > want && have.is_multiple_of(width)));
+    if model::element(constant.dtype) == Some(of) && enough {
         return Ok(());
     }
     let dtype = model::dtype_name(constant.dtype);
-    let what = format!("{} has {have} bytes of {dtype}, {factors:?} f32 are needed", constant.name);
+    let what = format!("{} has {have} bytes of {dtype}, {factors:?} of {of:?} are needed", constant.name);
     Err(Error::program(site.name, what))
 }

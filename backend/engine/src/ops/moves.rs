@@ -53,6 +53,10 @@ impl Operator for ConcatT {
         Ok(())
     }
 
+    fn apart(&self) -> bool {
+        true
+    }
+
     fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
         let largest = self.src.iter().max_by_key(|&&s| layouts.elements(s));
         layouts.like(largest.copied().unwrap_or_default(), out)
@@ -75,14 +79,10 @@ impl Operator for ConcatT {
         let whole = p.output(out);
         let (dim, mut at) = (self.dim as usize, 0);
         for &src in &self.src {
-            let src = src as usize;
-            let value = p.value(src);
-            let (part, have) = (whole.skip(at * whole.shape.stride(dim)), p.input(src));
-            let part = part.with(Strided::new(&value.sizes, whole.shape.strides()));
-            if have != part {
-                p.copy(site, value.dtype, have, part, "a concatenated part also lies elsewhere")?;
-            }
-            at += value.sizes[dim];
+            let sizes = &p.value(src as usize).sizes;
+            let part = whole.skip(at * whole.shape.stride(dim));
+            p.part(site, src as usize, part.with(Strided::new(sizes, whole.shape.strides())))?;
+            at += sizes[dim];
         }
         Ok(())
     }

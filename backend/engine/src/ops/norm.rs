@@ -6,7 +6,7 @@ use tandem_schemas::program::{Format, NormKind, NormT};
 
 use crate::error::Error;
 use crate::layout::Layouts;
-use crate::ops::{Operator, Reads, epilogue, need_elements, need_f32, need_sizes};
+use crate::ops::{Halves, Operator, Reads, epilogue, float, halved, need_element, need_elements, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -40,7 +40,8 @@ impl Operator for NormT {
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let value = self.src as usize;
-        need_f32(p, site, &[value, out])?;
+        let of = float(p, site, out)?;
+        need_element(p, site, of, &[value])?;
         let sizes = p.value(value).sizes.clone();
         need_sizes(site, "output", &p.value(out).sizes, &sizes)?;
         let (axes, groups) = (self.axes as usize, self.groups as usize);
@@ -78,6 +79,12 @@ impl Operator for NormT {
             need_elements(site, constant, &[problem.parameters()], false)?;
         }
         let about = About { category: Category::Other, shape: format!("{sizes:?}"), src, dst, why: "" };
-        p.kernel(site, about, norm::KERNELS, problem, Operands { src, scale, shift, dst })
+        halved!(norm of of,
+            rows => {
+                let operands = Halves { constants: vec![scale, shift], ..Halves::of(&[src], dst) };
+                p.kernel(site, about, rows, problem, operands)
+            },
+            p.kernel(site, about, norm::KERNELS, problem, Operands { src, scale, shift, dst })
+        )
     }
 }

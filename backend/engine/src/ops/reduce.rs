@@ -1,12 +1,13 @@
 //! Reduce.
 
 use tandem_base::Strided;
+use tandem_kernels::fold;
 use tandem_kernels::reduce::{self, Args, Kind, Problem};
-use tandem_schemas::program::{ReduceKind, ReduceT};
+use tandem_schemas::program::{DType, ReduceKind, ReduceT};
 
 use crate::error::Error;
 use crate::layout::Layouts;
-use crate::ops::{Operator, Reads, need_f32, need_sizes};
+use crate::ops::{Operator, Reads, element, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -25,6 +26,56 @@ impl Bind<reduce::Reduce> for Operands {
     }
 }
 
+struct FoldOperands {
+    src: Operand,
+    dst: Operand,
+    widths: [usize; 2],
+}
+
+impl Bind<fold::Fold> for FoldOperands {
+    fn args<'a>(&self, run: &Run<'_, 'a>) -> Option<fold::Args<'a>> {
+        let [from, to] = self.widths;
+        Some(fold::Args { src: run.bytes(&self.src, from)?, dst: run.bytes_mut(&self.dst, to)? })
+    }
+    fn buffers(&self) -> Vec<Buffer> {
+        vec![self.src.buffer, self.dst.buffer]
+    }
+}
+
+/// What the kinds are called where f32 becomes f32, and where not.
+trait Kinds {
+    fn float(&self) -> Option<Kind>;
+    fn fold(&self) -> Option<fold::Kind>;
+}
+
+impl Kinds for ReduceT {
+    fn float(&self) -> Option<Kind> {
+        Some(match self.kind {
+            ReduceKind::Sum => Kind::Sum,
+            ReduceKind::Mean => Kind::Mean,
+            ReduceKind::Max => Kind::Max,
+            ReduceKind::Min => Kind::Min,
+            ReduceKind::Prod => Kind::Prod,
+            _ => return None,
+        })
+    }
+
+    fn fold(&self) -> Option<fold::Kind> {
+        Some(match self.kind {
+            ReduceKind::Sum => fold::Kind::Sum,
+            ReduceKind::Mean => fold::Kind::Mean,
+            ReduceKind::Max => fold::Kind::Max,
+            ReduceKind::Min => fold::Kind::Min,
+            ReduceKind::Prod => fold::Kind::Prod,
+            ReduceKind::Any => fold::Kind::Any,
+            ReduceKind::All => fold::Kind::All,
+            ReduceKind::ArgMax => fold::Kind::ArgMax,
+            ReduceKind::ArgMin => fold::Kind::ArgMin,
+            _ => return None,
+        })
+    }
+}
+
 impl Operator for ReduceT {
     fn reads(&self) -> Reads {
         Reads::of(&[self.src])
@@ -36,16 +87,7 @@ impl Operator for ReduceT {
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let value = self.src as usize;
-        need_f32(p, site, &[value, out])?;
         let sizes = p.value(value).sizes.clone();
-        let kind = match self.kind {
-            ReduceKind::Sum => Kind::Sum,
-            ReduceKind::Mean => Kind::Mean,
-            ReduceKind::Max => Kind::Max,
-            ReduceKind::Min => Kind::Min,
-            ReduceKind::Prod => Kind::Prod,
-            other => return Err(Error::unsupported(site.name, format!("{other:?}"))),
-        };
         if self.dims.iter().any(|&d| d as usize >= sizes.len()) {
             return Err(Error::program(site.name, format!("dimensions {:?} of {sizes:?}", self.dims)));
         }
@@ -57,9 +99,18 @@ impl Operator for ReduceT {
         need_sizes(site, "output elements", &[elements], &[kept.iter().product()])?;
         let shape = dst.shape.reshaped(&kept).or_else(|| (elements <= 1).then(|| Strided::contiguous(&kept)));
         let to = shape.ok_or_else(|| Error::unsupported(site.name, format!("strides {:?}", dst.shape)))?;
-        let problem = Problem { src: src.shape, dims, dst: to, kind };
         let about =
             About { category: Category::Other, shape: format!("{sizes:?} → {kept:?}"), src, dst, why: "" };
-        p.kernel(site, about, reduce::KERNELS, problem, Operands { src, dst })
+        if let (Some(kind), DType::F32, DType::F32) = (self.float(), p.value(value).dtype, p.value(out).dtype)
+        {
+            let problem = Problem { src: src.shape, dims, dst: to, kind };
+            return p.kernel(site, about, reduce::KERNELS, problem, Operands { src, dst });
+        }
+        let (of, given) = (element(p, site, value)?, element(p, site, out)?);
+        let kind = self.fold().filter(|kind| kind.result(of) == given);
+        let wrong = || Error::unsupported(site.name, format!("{:?} of {of:?} to {given:?}", self.kind));
+        let problem = fold::Problem { src: src.shape, of, dims, dst: to, kind: kind.ok_or_else(wrong)? };
+        let operands = FoldOperands { src, dst, widths: [of.width(), given.width()] };
+        p.kernel(site, about, fold::KERNELS, problem, operands)
     }
 }

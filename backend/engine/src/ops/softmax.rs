@@ -6,7 +6,7 @@ use tandem_schemas::program::SoftmaxT;
 
 use crate::error::Error;
 use crate::layout::Layouts;
-use crate::ops::{Operator, Reads, need_f32, need_sizes};
+use crate::ops::{Halves, Operator, Reads, float, halved, need_element, need_sizes};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -36,7 +36,8 @@ impl Operator for SoftmaxT {
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let value = self.src as usize;
-        need_f32(p, site, &[value, out])?;
+        let of = float(p, site, out)?;
+        need_element(p, site, of, &[value])?;
         let sizes = p.value(value).sizes.clone();
         need_sizes(site, "output", &p.value(out).sizes, &sizes)?;
         let dim = self.dim as usize;
@@ -47,6 +48,9 @@ impl Operator for SoftmaxT {
         let problem = Problem { src: src.shape, dst: dst.shape, dim, log: self.log };
         let about =
             About { category: Category::Other, shape: format!("{sizes:?} along {dim}"), src, dst, why: "" };
-        p.kernel(site, about, softmax::KERNELS, problem, Operands { src, dst })
+        halved!(softmax of of,
+            rows => p.kernel(site, about, rows, problem, Halves::of(&[src], dst)),
+            p.kernel(site, about, softmax::KERNELS, problem, Operands { src, dst })
+        )
     }
 }

@@ -4,7 +4,6 @@ use tandem_base::Strided;
 use tandem_schemas::program::{ExpandT, PermuteT, ReshapeT, SliceT};
 
 use crate::error::Error;
-use crate::layout::Layouts;
 use crate::model::{Model, Value, width};
 use crate::ops::{Operator, Reads};
 use crate::plan::{Planner, Site};
@@ -12,6 +11,18 @@ use crate::plan::{Planner, Site};
 fn pair(model: &Model, src: i32, out: usize) -> Result<(&Value, &Value), String> {
     let (src, out) = (&model.values[src as usize], &model.values[out]);
     if src.dtype == out.dtype { Ok((src, out)) } else { Err("a view into another element type".to_owned()) }
+}
+
+/// Plans a view that any strides allow.
+fn relabelled(
+    view: &dyn Operator,
+    p: &mut Planner<'_>,
+    site: Site<'_>,
+    (src, out): (i32, usize),
+) -> Result<(), Error> {
+    let src = p.input(src as usize);
+    let (first, shape) = view.relabel(p.model, out, src.shape).expect("verified");
+    p.view(site, out, src.skip(first).with(shape))
 }
 
 impl Operator for ReshapeT {
@@ -25,8 +36,8 @@ impl Operator for ReshapeT {
         if same { Ok(()) } else { Err(format!("reshape of {:?} into {:?}", src.sizes, out.sizes)) }
     }
 
-    fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
-        layouts.of(self.src).reshaped(out).unwrap_or_else(|| Strided::contiguous(out))
+    fn relabel(&self, model: &Model, out: usize, src: Strided) -> Option<(usize, Strided)> {
+        Some((0, src.reshaped(&model.values[out].sizes)?))
     }
 
     fn place(&self, p: &mut Planner<'_>, out: usize) {
@@ -40,7 +51,7 @@ impl Operator for ReshapeT {
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let (src, value) = (p.input(self.src as usize), p.value(out));
-        if let Some(shape) = src.shape.reshaped(&value.sizes) {
+        if let Some((_, shape)) = self.relabel(p.model, out, src.shape) {
             return p.view(site, out, src.with(shape));
         }
         // The copy goes to the destination's own place where that can be seen under the source's sizes.
@@ -76,8 +87,8 @@ impl Operator for PermuteT {
         Ok(())
     }
 
-    fn layout(&self, layouts: &Layouts<'_>, _: &[usize]) -> Strided {
-        layouts.of(self.src).permuted(&axes(self))
+    fn relabel(&self, _: &Model, _: usize, src: Strided) -> Option<(usize, Strided)> {
+        Some((0, src.permuted(&axes(self))))
     }
 
     fn place(&self, p: &mut Planner<'_>, out: usize) {
@@ -91,22 +102,17 @@ impl Operator for PermuteT {
     }
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
-        let src = p.input(self.src as usize);
-        p.view(site, out, src.with(src.shape.permuted(&axes(self))))
+        relabelled(self, p, site, (self.src, out))
     }
-}
-
-/// First element and shape of a verified slice within the source's shape.
-fn cut(o: &SliceT, src: &Strided, sizes: &[usize]) -> (usize, Strided) {
-    let (dim, start, step) = (o.dim as usize, o.start as usize, o.step as usize);
-    let first = if sizes.iter().product::<usize>() == 0 { 0 } else { start * src.stride(dim) };
-    let mut strides = src.strides().to_vec();
-    strides[dim] *= step;
-    (first, Strided::new(sizes, &strides))
 }
 
 /// Most elements a slice steps over.
 const LONGEST_STEP: usize = 1 << 31;
+
+/// First index of a slice at the model's sizes.
+fn start(slice: &SliceT, model: &Model) -> Option<i64> {
+    if slice.start_expr < 0 { Some(slice.start) } else { model.number(slice.start_expr) }
+}
 
 impl Operator for SliceT {
     fn reads(&self) -> Reads {
@@ -117,11 +123,12 @@ impl Operator for SliceT {
         let (src, out) = pair(model, self.src, out)?;
         let (have, sizes, dim) = (&src.sizes, &out.sizes, self.dim as usize);
         let wrong = || {
-            let (start, step) = (self.start, self.step);
-            Err(format!("{start}.. by {step} along {dim} of {have:?} into {sizes:?}"))
+            let (start, step) = (start(self, model), self.step);
+            Err(format!("{start:?}.. by {step} along {dim} of {have:?} into {sizes:?}"))
         };
-        let (start, step) = (usize::try_from(self.start), usize::try_from(self.step));
-        let (Ok(start), Ok(step @ 1..=LONGEST_STEP)) = (start, step) else { return wrong() };
+        let start = start(self, model).and_then(|start| usize::try_from(start).ok());
+        let step = usize::try_from(self.step);
+        let (Some(start), Ok(step @ 1..=LONGEST_STEP)) = (start, step) else { return wrong() };
         let same_rank = sizes.len() == have.len() && dim < have.len();
         let others = same_rank && (0..have.len()).all(|d| d == dim || have[d] == sizes[d]);
         let last = |n: usize| (n - 1).checked_mul(step).and_then(|n| n.checked_add(start));
@@ -131,14 +138,18 @@ impl Operator for SliceT {
         Ok(())
     }
 
-    fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
-        layouts.like(self.src, out)
+    fn relabel(&self, model: &Model, out: usize, src: Strided) -> Option<(usize, Strided)> {
+        let sizes = &model.values[out].sizes;
+        let (dim, step) = (self.dim as usize, self.step as usize);
+        let start = start(self, model)? as usize;
+        let first = if sizes.iter().product::<usize>() == 0 { 0 } else { start * src.stride(dim) };
+        let mut strides = src.strides().to_vec();
+        strides[dim] *= step;
+        Some((first, Strided::new(sizes, &strides)))
     }
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
-        let src = p.input(self.src as usize);
-        let (first, shape) = cut(self, &src.shape, &p.value(out).sizes);
-        p.view(site, out, src.skip(first).with(shape))
+        relabelled(self, p, site, (self.src, out))
     }
 }
 
@@ -155,13 +166,11 @@ impl Operator for ExpandT {
         }
     }
 
-    fn layout(&self, layouts: &Layouts<'_>, out: &[usize]) -> Strided {
-        layouts.like(self.src, out)
+    fn relabel(&self, model: &Model, out: usize, src: Strided) -> Option<(usize, Strided)> {
+        Some((0, src.broadcast_to(&model.values[out].sizes)?))
     }
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
-        let src = p.input(self.src as usize);
-        let shape = src.shape.broadcast_to(&p.value(out).sizes).expect("verified");
-        p.view(site, out, src.with(shape))
+        relabelled(self, p, site, (self.src, out))
     }
 }

@@ -1,13 +1,14 @@
 //! Programs built op by op, with random constants, and ways to run them.
 #![allow(dead_code)]
 
+pub mod dynamic;
 pub mod models;
 pub mod reference;
 
 use std::collections::HashMap;
 
 use tandem_base::AlignedBuf;
-use tandem_engine::{Constants, Error, Input, LoadOptions, Method, Output};
+use tandem_engine::{Constants, Error, Input, LoadOptions, Method, Output, TensorSpec};
 use tandem_kernels::panels;
 use tandem_schemas::program::*;
 
@@ -381,11 +382,31 @@ impl Model {
     /// Random inputs in the order of the specification's memory.
     pub fn inputs(&self, method: &Method, seed: u64) -> Vec<Vec<f32>> {
         let mut random = Random(seed);
-        let one = |spec: &tandem_engine::TensorSpec| {
-            (0..spec.sizes.iter().product()).map(|_| random.real()).collect()
-        };
+        let one = |spec: &TensorSpec| (0..spec.sizes.iter().product()).map(|_| random.real()).collect();
         method.inputs().iter().map(one).collect()
     }
+}
+
+/// Tensors of f32 as inputs of these specifications.
+pub fn given<'a>(specs: &'a [TensorSpec], tensors: &'a [Vec<f32>]) -> Vec<Input<'a>> {
+    let input = |(s, data): (&'a TensorSpec, &'a Vec<f32>)| Input {
+        dtype: s.dtype,
+        sizes: &s.sizes,
+        dim_order: &s.dim_order,
+        bytes: bytemuck::cast_slice(data),
+    };
+    specs.iter().zip(tensors).map(input).collect()
+}
+
+/// Tensors of f32 as outputs of these specifications.
+pub fn taken<'a>(specs: &'a [TensorSpec], tensors: &'a mut [Vec<f32>]) -> Vec<Output<'a>> {
+    let output = |(s, data): (&'a TensorSpec, &'a mut Vec<f32>)| Output {
+        dtype: s.dtype,
+        sizes: &s.sizes,
+        dim_order: &s.dim_order,
+        bytes: bytemuck::cast_slice_mut(data),
+    };
+    specs.iter().zip(tensors).map(output).collect()
 }
 
 /// Runs a method on f32 tensors laid out as it wants them.
@@ -393,36 +414,18 @@ pub fn run(method: &mut Method, inputs: &[Vec<f32>], threads: usize) -> Result<V
     let specs = (method.inputs().to_vec(), method.outputs().to_vec());
     let mut results: Vec<Vec<f32>> =
         specs.1.iter().map(|s| vec![f32::NAN; s.sizes.iter().product()]).collect();
-    let given: Vec<Input<'_>> = specs
-        .0
-        .iter()
-        .zip(inputs)
-        .map(|(s, data)| Input {
-            dtype: s.dtype,
-            sizes: &s.sizes,
-            dim_order: &s.dim_order,
-            bytes: bytemuck::cast_slice(data),
-        })
-        .collect();
-    let mut taken: Vec<Output<'_>> = specs
-        .1
-        .iter()
-        .zip(&mut results)
-        .map(|(s, data)| Output {
-            dtype: s.dtype,
-            sizes: &s.sizes,
-            dim_order: &s.dim_order,
-            bytes: bytemuck::cast_slice_mut(data),
-        })
-        .collect();
-    method.execute(&given, &mut taken, threads, None)?;
+    method.execute(&given(&specs.0, inputs), &mut taken(&specs.1, &mut results), threads, None)?;
     Ok(results)
 }
 
 /// Loads, runs and compares with the reference; the method for a closer look.
 pub fn check(model: &Model) -> Method {
-    let options = LoadOptions { fast_math: false, ..LoadOptions::default() };
-    let mut method = model.load(&options).unwrap();
+    check_with(model, &LoadOptions { fast_math: false, ..LoadOptions::default() })
+}
+
+/// As [`check`], with any options.
+pub fn check_with(model: &Model, options: &LoadOptions) -> Method {
+    let mut method = model.load(options).unwrap();
     let inputs = model.inputs(&method, 7);
     let got = run(&mut method, &inputs, 2).unwrap_or_else(|e| panic!("{e}\n{:#?}", method.report().steps));
     let want = reference::run(model, &inputs);

@@ -1,5 +1,6 @@
 //! Scaled dot-product attention, block-wise with online softmax.
 
+mod apart;
 mod blocked;
 mod scalar;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod tests;
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
+use crate::widen::tables;
 
 /// The family.
 pub struct Attention;
@@ -83,3 +85,5 @@ pub static KERNELS: &[Kernel<Attention>] = &[
     blocked::NEON,
     scalar::ROW,
 ];
+
+tables!(Attention);

@@ -61,13 +61,18 @@ fn channels_contiguous(p: &Problem) -> bool {
 }
 
 /// Multiply-adds with padded columns at a share of the peak, and what every run and register tile costs besides.
-pub(super) fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
+fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
+    product_ns::<V>(p, rates, share, p.kernel[0] * p.kernel[1] * p.src.len())
+}
+
+/// Prediction for a product whose k comes in so many runs.
+pub(super) fn product_ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, runs: usize) -> f64 {
     let tiles = (positions(p).div_ceil(V::ROWS) * p.padded_columns().div_ceil(V::COLUMNS)) as f64;
-    let runs = (p.kernel[0] * p.kernel[1] * p.src.len()) as f64;
     let flops = 2.0 * (positions(p) * p.padded_columns()) as f64 * p.k() as f64;
     let weights = 4.0 * (p.k() * p.padded_columns()) as f64;
-    let compute = flops / (share * rates.fma_gflops) + tiles * (15.0 + 6.0 * runs);
-    compute.max(Conv::cost(p).bytes / rates.l2_gbs).max(weights / rates.dram_gbs)
+    let scattered = if p.dst.stride(1) == 1 || p.dst.size(1) == 1 { 0.0 } else { p.dst.elements() as f64 };
+    let compute = flops / (share * rates.fma_gflops) + tiles * (15.0 + 6.0 * runs as f64) + scattered;
+    compute.max(<Conv>::cost(p).bytes / rates.l2_gbs).max(weights / rates.dram_gbs)
 }
 
 fn supports(p: &Problem) -> Result<(), Refusal> {

@@ -1,21 +1,33 @@
-//! 2-d convolution with groups, several source segments, full epilogue and pixel-shuffle store.
+//! 2-d convolution of f32, f16 or bf16 with groups, several source segments, full epilogue and pixel-shuffle store.
 
 mod direct;
-mod scalar;
+#[cfg(target_arch = "aarch64")]
+mod halves;
+pub(crate) mod scalar;
 mod slab;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
+
+use smallvec::SmallVec;
 use tandem_base::{Span, SpanMut, Strided};
 
+use crate::element::{Element, bf16, f16};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
+use crate::widen::row;
+#[cfg(any(test, feature = "emulated"))]
+use crate::{simd::Scalar, sme2::Emulated};
 
+mod widened;
 mod winograd;
 
-/// The family.
-pub struct Conv;
+use widened::{Bands, Direct, Winograd};
+
+/// The family of an element type.
+pub struct Conv<E = f32>(PhantomData<E>);
 
 /// Most source segments a convolution takes.
 pub const MAX_SEGMENTS: usize = 4;
@@ -26,7 +38,7 @@ pub const MAX_SEGMENTS: usize = 4;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// Source segments, one after the other along channels; equal n, h, w. At most [`MAX_SEGMENTS`].
-    pub src: Vec<Strided>,
+    pub src: SmallVec<[Strided; MAX_SEGMENTS]>,
     /// Destination `[n, c, h, w]`; with `shuffle` = r the shuffled image `[n, c, oh * r, ow * r]`.
     pub dst: Strided,
     /// Kernel height and width.
@@ -49,15 +61,16 @@ pub struct Problem {
 
 /// Operands of a [`Problem`].
 #[derive(Clone, Copy, Debug)]
-pub struct Args<'a> {
+pub struct Args<'a, E = f32> {
     /// One span a segment.
-    pub src: [Span<'a, f32>; MAX_SEGMENTS],
-    /// Panels of each column group (see [`Problem::column_groups`]), one after the other.
-    pub weight: Span<'a, f32>,
+    pub src: [Span<'a, E>; MAX_SEGMENTS],
+    /// Panels of each column group (see [`Problem::column_groups`]), one after the other. Every tap of a segment begins
+    /// with a new word.
+    pub weight: Span<'a, E>,
     /// Columns as the panels have them.
-    pub epilogue: EpilogueArgs<'a>,
+    pub epilogue: EpilogueArgs<'a, E>,
     /// Destination, disjoint from every source.
-    pub dst: SpanMut<'a, f32>,
+    pub dst: SpanMut<'a, E>,
 }
 
 impl Problem {
@@ -77,9 +90,14 @@ impl Problem {
     pub fn in_size(&self) -> [usize; 2] {
         [self.src[0].size(2), self.src[0].size(3)]
     }
-    /// Rows of the packed weights: taps times input channels of a group.
+    /// k of an output: taps times input channels of a group.
     pub fn k(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * (self.in_channels() / self.groups)
+        self.words(1)
+    }
+    /// Rows of the packed weights in words of `g` k.
+    pub fn words(&self, g: usize) -> usize {
+        let channels: usize = self.src.iter().map(|s| (s.size(1) / self.groups).div_ceil(g)).sum();
+        self.kernel[0] * self.kernel[1] * channels
     }
     /// Independent groups of columns, each with panels of its own, and the columns of one: convolution groups, or the
     /// parities (dy, dx) of a shuffle, or one.
@@ -95,10 +113,10 @@ impl Problem {
     }
 }
 
-impl Family for Conv {
+impl<E: Element> Family for Conv<E> {
     const NAME: &'static str = "conv";
     type Problem = Problem;
-    type Args<'a> = Args<'a>;
+    type Args<'a> = Args<'a, E>;
 
     fn cost(p: &Problem) -> Cost {
         let [oh, ow] = p.out_size();
@@ -107,24 +125,24 @@ impl Family for Conv {
         let residual = p.epilogue.residual.map_or(0, |r| r.elements());
         Cost {
             flops: 2.0 * (p.batch() * oh * ow * columns) as f64 * p.k() as f64,
-            bytes: 4.0 * (src + p.dst.elements() + residual + p.k() * columns) as f64,
+            bytes: (size_of::<E>() * (src + p.dst.elements() + residual + p.k() * columns)) as f64,
         }
     }
 
-    fn check(p: &Problem, args: &Args<'_>) -> Result<(), ArgError> {
+    fn check(p: &Problem, args: &Args<'_, E>) -> Result<(), ArgError> {
         for (shape, span) in p.src.iter().zip(&args.src) {
             check_len("src", span.len(), shape.extent())?;
             check_disjoint("src", span, &args.dst)?;
         }
-        check_len("weight", args.weight.len(), p.k() * p.padded_columns())?;
+        check_len("weight", args.weight.len(), E::PER_WORD * p.words(E::PER_WORD) * p.padded_columns())?;
         check_len("dst", args.dst.len(), p.dst.extent())?;
         p.epilogue.check(&args.epilogue, p.padded_columns())
     }
 }
 
-/// Every row of the family.
+/// Every row of f32.
 pub static KERNELS: &[Kernel<Conv>] = &[
-    scalar::ROW,
+    scalar::row(),
     #[cfg(target_arch = "x86_64")]
     direct::AVX512,
     #[cfg(target_arch = "x86_64")]
@@ -144,5 +162,52 @@ pub static KERNELS: &[Kernel<Conv>] = &[
     #[cfg(target_arch = "aarch64")]
     winograd::NEON,
     #[cfg(target_arch = "aarch64")]
-    crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Neon>("sme2-direct", tandem_base::Isa::SME2),
+    crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Neon, _>("sme2-direct", tandem_base::Isa::SME2),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::conv_row::<Emulated<4>, Scalar, _>("emulated-sme2-128", tandem_base::Isa::EMULATED_SME2_128),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::conv_row::<Emulated<8>, Scalar, _>("emulated-sme2-256", tandem_base::Isa::EMULATED_SME2_256),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::conv_row::<Emulated<16>, Scalar, _>(
+        "emulated-sme2-512",
+        tandem_base::Isa::EMULATED_SME2_512,
+    ),
 ];
+
+/// Every row of a 16-bit float.
+macro_rules! halves {
+    ($(#[$doc:meta] $table:ident: $element:ident [$($neon:ident)*]),*) => {
+        $(#[$doc]
+        pub static $table: &[Kernel<Conv<$element>>] = &[
+            scalar::row(),
+            #[cfg(target_arch = "x86_64")]
+            row!(Bands<$element, Direct>, Avx512, "avx512-widened", AVX512),
+            #[cfg(target_arch = "x86_64")]
+            row!(Bands<$element, Direct>, Avx2, "avx2-widened", AVX2),
+            #[cfg(target_arch = "x86_64")]
+            row!(Bands<$element, Winograd>, Avx512, "avx512-widened-winograd", AVX512),
+            #[cfg(target_arch = "x86_64")]
+            row!(Bands<$element, Winograd>, Avx2, "avx2-widened-winograd", AVX2),
+            #[cfg(target_arch = "aarch64")]
+            row!(Bands<$element, Direct>, Neon, "neon-widened", NEON),
+            #[cfg(target_arch = "aarch64")]
+            row!(Bands<$element, Winograd>, Neon, "neon-widened-winograd", NEON),
+            $(#[cfg(target_arch = "aarch64")]
+            halves::$neon,)*
+            #[cfg(target_arch = "aarch64")]
+            crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Neon, _>("sme2-direct", tandem_base::Isa::SME2),
+            #[cfg(any(test, feature = "emulated"))]
+            crate::sme2::conv_row::<Emulated<4>, Scalar, _>("emulated-sme2-128", tandem_base::Isa::EMULATED_SME2_128),
+            #[cfg(any(test, feature = "emulated"))]
+            crate::sme2::conv_row::<Emulated<8>, Scalar, _>("emulated-sme2-256", tandem_base::Isa::EMULATED_SME2_256),
+            #[cfg(any(test, feature = "emulated"))]
+            crate::sme2::conv_row::<Emulated<16>, Scalar, _>("emulated-sme2-512", tandem_base::Isa::EMULATED_SME2_512),
+        ];)*
+    };
+}
+halves! {
+    /// Every row of f16.
+    KERNELS_F16: f16 [F16],
+    /// Every row of bf16.
+    KERNELS_BF16: bf16 [BF16 BFMMLA]
+}

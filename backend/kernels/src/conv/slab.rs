@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut, Strided};
 
-use super::direct::{geometry, ns, panel_count, positions, segments};
+use super::direct::{geometry, panel_count, positions, product_ns, segments};
 use super::{Args, Conv, Problem};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
-use crate::product::{Geometry, Panels, Slab, Tile, part, run_tiles};
+use crate::product::{Geometry, Panels, Slab, TURNED, Tile, part, run_tiles};
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 use crate::simd::entries;
@@ -66,7 +66,7 @@ unsafe fn run<V: Tile>(
             continue;
         }
         let slab = Slab::new(&g, &rows);
-        let merge = if p.dilation[1] == 1 { p.kernel[1] } else { 1 };
+        let merge = merged(p);
         let source = [slab.segment(memory, merge)];
         let moved = |strides: &[usize]| n * strides[0] + rows.start * p.shuffle * strides[2];
         let epilogue = p.epilogue.residual.map(|r| moved(r.strides()));
@@ -87,7 +87,7 @@ unsafe fn run<V: Tile>(
         let work = Panels { positions: 0..here.positions(), panels: 0..panel_count(p) };
         // SAFETY: `Conv::check` passed, the scratch holds the slab, and the entry point has the instructions.
         unsafe {
-            slab.fill(&g, n, memory);
+            slab.fill::<V>(&g, n, memory);
             run_tiles::<V>(&here, &work, SpanMut::empty());
         }
     }
@@ -95,10 +95,25 @@ unsafe fn run<V: Tile>(
 
 entries!(Problem, Args<'_>, run);
 
-/// The direct product's time and the slab's, an element at a time.
+/// Taps of a kernel row that are one run in the slab.
+fn merged(p: &Problem) -> usize {
+    if p.dilation[1] == 1 { p.kernel[1] } else { 1 }
+}
+
+/// The product's time and the slabs': a column at a time of as many channels as a vector has lanes, or an element.
 fn time<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
-    let elements: usize = p.src.iter().map(Strided::elements).sum();
-    ns::<V>(p, rates, share) + 1.2 * elements as f64
+    let product = product_ns::<V>(p, rates, share, p.kernel[0] * p.kernel[1] / merged(p));
+    if positions(p) == 0 {
+        return product;
+    }
+    let parts = row_parts(p);
+    let columns =
+        p.batch() * parts * slab_elements(p, p.out_size()[0].div_ceil(parts)) / p.in_channels().max(1);
+    let fill = |s: &Strided| {
+        let turned = s.size(1) >= TURNED && s.stride(3) == 1;
+        if turned { 2.2 * s.size(1).div_ceil(V::LANES) as f64 } else { 0.4 * s.size(1) as f64 }
+    };
+    product + columns as f64 * p.src.iter().map(fill).sum::<f64>()
 }
 
 fn workspace(p: &Problem) -> Workspace {

@@ -5,7 +5,7 @@ use tandem_base::{Span, SpanMut, Strided};
 use super::{Args, KERNELS, Problem};
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
 use crate::panels;
-use crate::testing::{CANARY, Random, outcome, rows, run};
+use crate::testing::{CANARY, Random, outcome, rows, run, sample};
 
 /// Channels innermost, with or without a gap; or any other order.
 fn image(r: &mut Random, sizes: &[usize; 4]) -> Strided {
@@ -183,7 +183,7 @@ fn check(p: &Problem, data: &Data) {
 #[test]
 fn random_problems() {
     let mut r = Random::new(41);
-    for _ in 0..400 {
+    for _ in sample(0..400) {
         let p = problem(&mut r);
         check(&p, &Data::new(&mut r, &p));
     }

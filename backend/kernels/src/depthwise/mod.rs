@@ -1,5 +1,6 @@
 //! Depthwise convolution: one output channel per input channel, with full epilogue.
 
+mod apart;
 mod scalar;
 mod store;
 mod sums;
@@ -12,6 +13,9 @@ use tandem_base::{Span, SpanMut, Strided};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
+use crate::widen::tables;
+#[cfg(any(test, feature = "emulated"))]
+use crate::{simd::Scalar, sme2::Emulated};
 
 /// The family.
 pub struct Depthwise;
@@ -80,4 +84,21 @@ pub static KERNELS: &[Kernel<Depthwise>] = &[
     scalar::ROW,
     #[cfg(target_arch = "aarch64")]
     crate::sme2::depthwise_row::<crate::sme2::Sme2, crate::simd::Neon>("sme2-taps", tandem_base::Isa::SME2),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::depthwise_row::<Emulated<4>, Scalar>(
+        "emulated-sme2-128",
+        tandem_base::Isa::EMULATED_SME2_128,
+    ),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::depthwise_row::<Emulated<8>, Scalar>(
+        "emulated-sme2-256",
+        tandem_base::Isa::EMULATED_SME2_256,
+    ),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::depthwise_row::<Emulated<16>, Scalar>(
+        "emulated-sme2-512",
+        tandem_base::Isa::EMULATED_SME2_512,
+    ),
 ];
+
+tables!(Depthwise);

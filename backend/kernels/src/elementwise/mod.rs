@@ -1,5 +1,6 @@
 //! Element-wise arithmetic on one to three f32 operands with broadcasting, and the activations.
 
+mod apart;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -7,10 +8,12 @@ mod vector;
 
 pub(crate) use scalar::offset;
 
+use smallvec::SmallVec;
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::Act;
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_in_place, check_len};
+use crate::widen::tables;
 
 /// The family.
 pub struct Elementwise;
@@ -42,6 +45,32 @@ pub enum Func {
     Cos,
     /// erf x
     Erf,
+    /// binary logarithm
+    Log2,
+    /// decimal logarithm
+    Log10,
+    /// ln (1 + x)
+    Log1p,
+    /// e^x - 1
+    Expm1,
+    /// tan x
+    Tan,
+    /// arcus sine
+    Asin,
+    /// arcus cosine
+    Acos,
+    /// arcus tangent
+    Atan,
+    /// hyperbolic sine
+    Sinh,
+    /// hyperbolic cosine
+    Cosh,
+    /// inverse of sinh
+    Asinh,
+    /// inverse of cosh
+    Acosh,
+    /// inverse of tanh
+    Atanh,
     /// floor
     Floor,
     /// ceiling
@@ -72,15 +101,45 @@ pub enum Func {
     Min,
     /// x ^ y
     Pow,
+    /// The angle of the point (y, x), named as PyTorch does: of x over y.
+    Atan2,
     /// x * y + z: per-channel scale and shift with y and z broadcast
     MulAdd,
 }
 
 impl Func {
+    /// Whether it is computed lane by lane, by the system's library.
+    pub(crate) fn is_rare(self) -> bool {
+        use Func::*;
+        matches!(
+            self,
+            Log2 | Log10
+                | Log1p
+                | Expm1
+                | Tan
+                | Asin
+                | Acos
+                | Atan
+                | Sinh
+                | Cosh
+                | Asinh
+                | Acosh
+                | Atanh
+                | Atan2
+        )
+    }
+
     /// Number of operands.
     pub fn arity(self) -> usize {
         match self {
-            Self::Add(_) | Self::Sub(_) | Self::Mul | Self::Div | Self::Max | Self::Min | Self::Pow => 2,
+            Self::Add(_)
+            | Self::Sub(_)
+            | Self::Mul
+            | Self::Div
+            | Self::Max
+            | Self::Min
+            | Self::Pow
+            | Self::Atan2 => 2,
             Self::MulAdd => 3,
             _ => 1,
         }
@@ -93,7 +152,7 @@ pub struct Problem {
     /// The function.
     pub func: Func,
     /// One shape per operand, each of the destination's sizes.
-    pub src: Vec<Strided>,
+    pub src: SmallVec<[Strided; 3]>,
     /// Destination, any strides but 0.
     pub dst: Strided,
     /// Applied to the result.
@@ -131,3 +190,5 @@ impl Family for Elementwise {
 
 /// Every row of the family.
 pub static KERNELS: &[Kernel<Elementwise>] = &[vector::AVX512, vector::AVX2, vector::NEON, scalar::ROW];
+
+tables!(Elementwise);

@@ -71,6 +71,19 @@ pub(super) fn eval(func: Func, [x, y, z]: [f32; 3]) -> f32 {
         Func::Sin => x.sin(),
         Func::Cos => x.cos(),
         Func::Erf => libm::erff(x),
+        Func::Log2 => x.log2(),
+        Func::Log10 => x.log10(),
+        Func::Log1p => x.ln_1p(),
+        Func::Expm1 => x.exp_m1(),
+        Func::Tan => x.tan(),
+        Func::Asin => x.asin(),
+        Func::Acos => x.acos(),
+        Func::Atan => x.atan(),
+        Func::Sinh => x.sinh(),
+        Func::Cosh => x.cosh(),
+        Func::Asinh => x.asinh(),
+        Func::Acosh => x.acosh(),
+        Func::Atanh => x.atanh(),
         Func::Floor => x.floor(),
         Func::Ceil => x.ceil(),
         Func::Round => x.round_ties_even(),
@@ -100,6 +113,7 @@ pub(super) fn eval(func: Func, [x, y, z]: [f32; 3]) -> f32 {
             }
         }
         Func::Pow => x.powf(y),
+        Func::Atan2 => x.atan2(y),
         Func::MulAdd => x * y + z,
     }
 }

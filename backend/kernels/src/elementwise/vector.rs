@@ -8,7 +8,7 @@ use super::{Args, Elementwise, Func, Problem};
 use crate::epilogue::Act;
 use crate::kernel::{Family, Kernel, Rates, Workspace};
 use crate::nest::{Nest, gather, scatter};
-use crate::simd::{self, MAX_LANES, Simd, math};
+use crate::simd::{self, MAX_LANES, Simd, Work, math};
 
 /// Sixteen lanes.
 pub(super) const AVX512: Kernel<Elementwise> =
@@ -57,6 +57,7 @@ fn ns(p: &Problem, rates: &Rates, slower: f64) -> f64 {
         Func::Act(act) => 1.0 + heavy(act),
         Func::Exp | Func::Log | Func::Sin | Func::Cos | Func::Erf => 5.0,
         Func::Pow | Func::PowScalar(_) => 100.0,
+        rare if rare.is_rare() => 100.0,
         _ => 1.0,
     } + heavy(p.act);
     let strided = strides.iter().filter(|s| **s > 1).count() as f64;
@@ -164,7 +165,7 @@ struct Rows {
 /// dst = act(func(x, y, z))
 ///
 /// # Safety
-/// As [`each`].
+/// As [`Each`].
 #[inline(always)]
 unsafe fn all<V: Simd>(p: &Problem, mut of: [Operand; 3], dst: Rows) {
     // An activation as function is the first of two passes, and not even that where the second has it all.
@@ -186,63 +187,95 @@ unsafe fn all<V: Simd>(p: &Problem, mut of: [Operand; 3], dst: Rows) {
     }
 }
 
-/// dst[i] = f(x[i], y[i], z[i]) over operands. A macro, not a function of a closure: a closure has no target features
-/// of its own, and where it is not inlined every instruction in it becomes a call.
-///
-/// All elements of each operand can be read and all rows of `dst` written; `dst` is an operand or overlaps none.
-macro_rules! each {
-    ($V:ident, $x:ident, $dst:ident, [$($v:ident = $i:literal),+] => $f:expr) => {
-        for row in 0..$dst.rows {
-            let dst = $dst.first.add(row * $dst.row);
-            let from = [$($x[$i].first.add(row * $x[$i].row)),+];
-            for at in (0..$dst.len).step_by($V::LANES) {
-                let left = $dst.len - at;
-                let whole = left >= $V::LANES;
-                $(
-                    let here = from[$i].add(at * $x[$i].step);
-                    let $v = if whole { $V::load(here) } else { $V::load_first(here, left) };
-                )+
-                let y = $f;
-                if whole { y.store(dst.add(at)) } else { y.store_first(dst.add(at), left) }
+/// A function of `N` operands, lane by lane.
+trait Lanes<const N: usize>: Copy {
+    /// Of a vector of each.
+    fn of<V: Simd>(self, operands: [V; N]) -> V;
+}
+
+/// dst[i] = f(x[i], y[i], z[i]) over operands, of which the function takes the first `N`.
+struct Each<F, const N: usize> {
+    f: F,
+    of: [Operand; 3],
+    dst: Rows,
+}
+
+impl<const N: usize, F: Lanes<N>> Work for Each<F, N> {
+    /// # Safety
+    /// All elements of each operand can be read and all rows of `dst` written; `dst` is an operand or overlaps none.
+    #[inline(always)]
+    unsafe fn run<V: Simd>(self) {
+        let Self { f, of, dst } = self;
+        for row in 0..dst.rows {
+            // SAFETY: the caller's.
+            unsafe {
+                let to = dst.first.add(row * dst.row);
+                let mut from = [std::ptr::null(); N];
+                for (from, of) in from.iter_mut().zip(&of) {
+                    *from = of.first.add(row * of.row);
+                }
+                let mut x = [V::splat(0.0); N];
+                for at in (0..dst.len).step_by(V::LANES) {
+                    let left = dst.len - at;
+                    for o in 0..N {
+                        let here = from[o].add(at * of[o].step);
+                        x[o] = if left >= V::LANES { V::load(here) } else { V::load_first(here, left) };
+                    }
+                    let y = f.of(x);
+                    if left >= V::LANES { y.store(to.add(at)) } else { y.store_first(to.add(at), left) }
+                }
             }
         }
-    };
+    }
+}
+
+/// `dst = f(x, y, z)` as an [`Each`] of its own; the function may take one parameter. Not a closure: those have no
+/// target features, and where one is not inlined every instruction in it becomes a call.
+macro_rules! each {
+    ($V:ident, $of:expr, $dst:expr, [$($x:ident),+] $(with $a:ident: $t:ty)? => $f:expr) => {{
+        const N: usize = [$(stringify!($x)),+].len();
+        #[derive(Clone, Copy)]
+        struct F($($t)?);
+        impl Lanes<N> for F {
+            #[inline(always)]
+            fn of<W: Simd>(self, [$($x),+]: [W; N]) -> W {
+                let Self($($a)?) = self;
+                $f
+            }
+        }
+        $V::apart(Each { f: F($($a)?), of: $of, dst: $dst })
+    }};
 }
 
 /// dst = act(x), with a loop of its own for each activation that is more than a few instructions.
 ///
 /// # Safety
-/// As [`each`].
+/// As [`Each`].
 #[inline(always)]
 unsafe fn activate<V: Simd>(act: Act, of: [Operand; 3], dst: Rows) {
-    macro_rules! loops {
-        ($($pattern:pat => $act:expr),*) => {
-            match act {
-                $($pattern => each!(V, of, dst, [x = 0] => simd::curve($act, x)),)*
-                Act::Relu => each!(V, of, dst, [x = 0] => simd::act(Act::Relu, x)),
-                cheap => each!(V, of, dst, [x = 0] => simd::act(cheap, x)),
-            }
-        };
-    }
     // SAFETY: the caller's.
     unsafe {
-        loops!(
-            Act::Gelu => Act::Gelu,
-            Act::GeluTanh => Act::GeluTanh,
-            Act::Silu => Act::Silu,
-            Act::Sigmoid => Act::Sigmoid,
-            Act::Tanh => Act::Tanh,
-            Act::Elu { alpha } => Act::Elu { alpha },
-            Act::Mish => Act::Mish,
-            Act::Softplus => Act::Softplus
-        )
+        match act {
+            Act::Relu => each!(V, of, dst, [x] => simd::act(Act::Relu, x)),
+            Act::Gelu => each!(V, of, dst, [x] => simd::curve(Act::Gelu, x)),
+            Act::GeluTanh => each!(V, of, dst, [x] => simd::curve(Act::GeluTanh, x)),
+            Act::Silu => each!(V, of, dst, [x] => simd::curve(Act::Silu, x)),
+            Act::Sigmoid => each!(V, of, dst, [x] => simd::curve(Act::Sigmoid, x)),
+            Act::Tanh => each!(V, of, dst, [x] => simd::curve(Act::Tanh, x)),
+            Act::Elu { alpha } => {
+                each!(V, of, dst, [x] with alpha: f32 => simd::curve(Act::Elu { alpha }, x))
+            }
+            Act::Mish => each!(V, of, dst, [x] => simd::curve(Act::Mish, x)),
+            Act::Softplus => each!(V, of, dst, [x] => simd::curve(Act::Softplus, x)),
+            cheap => each!(V, of, dst, [x] with cheap: Act => simd::act(cheap, x)),
+        }
     }
 }
 
 /// dst = func(x, y, z)
 ///
 /// # Safety
-/// As [`each`].
+/// As [`Each`].
 #[inline(always)]
 unsafe fn compute<V: Simd>(func: Func, of: [Operand; 3], dst: Rows) {
     // SAFETY: the caller's.
@@ -250,34 +283,65 @@ unsafe fn compute<V: Simd>(func: Func, of: [Operand; 3], dst: Rows) {
         match func {
             // `activate` is the caller's.
             Func::Act(_) => {}
-            Func::Neg => each!(V, of, dst, [x = 0] => -x),
-            Func::Abs => each!(V, of, dst, [x = 0] => x.abs()),
-            Func::Exp => each!(V, of, dst, [x = 0] => math::exp(x)),
-            Func::Log => each!(V, of, dst, [x = 0] => math::log(x)),
-            Func::Sqrt => each!(V, of, dst, [x = 0] => x.sqrt()),
-            Func::Rsqrt => each!(V, of, dst, [x = 0] => x.all(1.0) / x.sqrt()),
-            Func::Reciprocal => each!(V, of, dst, [x = 0] => x.all(1.0) / x),
-            Func::Square => each!(V, of, dst, [x = 0] => x * x),
-            Func::Sin => each!(V, of, dst, [x = 0] => math::sin(x)),
-            Func::Cos => each!(V, of, dst, [x = 0] => math::cos(x)),
-            Func::Erf => each!(V, of, dst, [x = 0] => math::erf(x)),
-            Func::Floor => each!(V, of, dst, [x = 0] => x.floor()),
-            Func::Ceil => each!(V, of, dst, [x = 0] => x.ceil()),
-            Func::Round => each!(V, of, dst, [x = 0] => x.round()),
-            Func::Trunc => each!(V, of, dst, [x = 0] => x.trunc()),
-            Func::Sign => each!(V, of, dst, [x = 0] => sign(x)),
+            Func::Neg => each!(V, of, dst, [x] => -x),
+            Func::Abs => each!(V, of, dst, [x] => x.abs()),
+            Func::Exp => each!(V, of, dst, [x] => math::exp(x)),
+            Func::Log => each!(V, of, dst, [x] => math::log(x)),
+            Func::Sqrt => each!(V, of, dst, [x] => x.sqrt()),
+            Func::Rsqrt => each!(V, of, dst, [x] => x.all(1.0) / x.sqrt()),
+            Func::Reciprocal => each!(V, of, dst, [x] => x.all(1.0) / x),
+            Func::Square => each!(V, of, dst, [x] => x * x),
+            Func::Sin => each!(V, of, dst, [x] => math::sin(x)),
+            Func::Cos => each!(V, of, dst, [x] => math::cos(x)),
+            Func::Erf => each!(V, of, dst, [x] => math::erf(x)),
+            Func::Log2 => one_by_one(of, dst, |x, _| x.log2()),
+            Func::Log10 => one_by_one(of, dst, |x, _| x.log10()),
+            Func::Log1p => one_by_one(of, dst, |x, _| x.ln_1p()),
+            Func::Expm1 => one_by_one(of, dst, |x, _| x.exp_m1()),
+            Func::Tan => one_by_one(of, dst, |x, _| x.tan()),
+            Func::Asin => one_by_one(of, dst, |x, _| x.asin()),
+            Func::Acos => one_by_one(of, dst, |x, _| x.acos()),
+            Func::Atan => one_by_one(of, dst, |x, _| x.atan()),
+            Func::Sinh => one_by_one(of, dst, |x, _| x.sinh()),
+            Func::Cosh => one_by_one(of, dst, |x, _| x.cosh()),
+            Func::Asinh => one_by_one(of, dst, |x, _| x.asinh()),
+            Func::Acosh => one_by_one(of, dst, |x, _| x.acosh()),
+            Func::Atanh => one_by_one(of, dst, |x, _| x.atanh()),
+            Func::Floor => each!(V, of, dst, [x] => x.floor()),
+            Func::Ceil => each!(V, of, dst, [x] => x.ceil()),
+            Func::Round => each!(V, of, dst, [x] => x.round()),
+            Func::Trunc => each!(V, of, dst, [x] => x.trunc()),
+            Func::Sign => each!(V, of, dst, [x] => sign(x)),
             Func::PowScalar(a) => power::<V>(a, of, dst),
-            Func::AddScalar(a) => each!(V, of, dst, [x = 0] => x + x.all(a)),
-            Func::MulScalar(a) => each!(V, of, dst, [x = 0] => x * x.all(a)),
-            Func::Add(1.0) => each!(V, of, dst, [x = 0, y = 1] => x + y),
-            Func::Add(alpha) => each!(V, of, dst, [x = 0, y = 1] => y.mul_add(y.all(alpha), x)),
-            Func::Sub(alpha) => each!(V, of, dst, [x = 0, y = 1] => y.neg_mul_add(y.all(alpha), x)),
-            Func::Mul => each!(V, of, dst, [x = 0, y = 1] => x * y),
-            Func::Div => each!(V, of, dst, [x = 0, y = 1] => x / y),
-            Func::Max => each!(V, of, dst, [x = 0, y = 1] => x.select(x.nan(), x.max(y))),
-            Func::Min => each!(V, of, dst, [x = 0, y = 1] => x.select(x.nan(), x.min(y))),
-            Func::Pow => each!(V, of, dst, [x = 0, y = 1] => x.zip(y, f32::powf)),
-            Func::MulAdd => each!(V, of, dst, [x = 0, y = 1, z = 2] => x.mul_add(y, z)),
+            Func::AddScalar(a) => each!(V, of, dst, [x] with a: f32 => x + x.all(a)),
+            Func::MulScalar(a) => each!(V, of, dst, [x] with a: f32 => x * x.all(a)),
+            Func::Add(1.0) => each!(V, of, dst, [x, y] => x + y),
+            Func::Add(alpha) => each!(V, of, dst, [x, y] with alpha: f32 => y.mul_add(y.all(alpha), x)),
+            Func::Sub(alpha) => each!(V, of, dst, [x, y] with alpha: f32 => y.neg_mul_add(y.all(alpha), x)),
+            Func::Mul => each!(V, of, dst, [x, y] => x * y),
+            Func::Div => each!(V, of, dst, [x, y] => x / y),
+            Func::Max => each!(V, of, dst, [x, y] => x.select(x.nan(), x.max(y))),
+            Func::Min => each!(V, of, dst, [x, y] => x.select(x.nan(), x.min(y))),
+            Func::Atan2 => one_by_one(of, dst, f32::atan2),
+            Func::Pow => one_by_one(of, dst, f32::powf),
+            Func::MulAdd => each!(V, of, dst, [x, y, z] => x.mul_add(y, z)),
+        }
+    }
+}
+
+/// dst = f(x, y) with a function that knows no vectors; y is x where there is one operand.
+///
+/// # Safety
+/// As [`Each`].
+#[inline(never)]
+unsafe fn one_by_one(of: [Operand; 3], dst: Rows, f: impl Fn(f32, f32) -> f32) {
+    for row in 0..dst.rows {
+        for i in 0..dst.len {
+            // SAFETY: the caller's.
+            unsafe {
+                let [x, y] = [0, 1].map(|o| *of[o].first.add(row * of[o].row + i * of[o].step));
+                *dst.first.add(row * dst.row + i) = f(x, y);
+            }
         }
     }
 }
@@ -292,19 +356,19 @@ fn sign<V: Simd>(x: V) -> V {
 /// x^a, as products and roots for the exponents PyTorch treats so.
 ///
 /// # Safety
-/// As [`each`].
+/// As [`Each`].
 #[inline(always)]
 unsafe fn power<V: Simd>(a: f32, of: [Operand; 3], dst: Rows) {
     // SAFETY: the caller's.
     unsafe {
         match a {
-            0.5 => each!(V, of, dst, [x = 0] => x.sqrt()),
-            2.0 => each!(V, of, dst, [x = 0] => x * x),
-            3.0 => each!(V, of, dst, [x = 0] => x * x * x),
-            -0.5 => each!(V, of, dst, [x = 0] => x.all(1.0) / x.sqrt()),
-            -1.0 => each!(V, of, dst, [x = 0] => x.all(1.0) / x),
-            -2.0 => each!(V, of, dst, [x = 0] => x.all(1.0) / (x * x)),
-            _ => each!(V, of, dst, [x = 0] => x.map(|x| x.powf(a))),
+            0.5 => each!(V, of, dst, [x] => x.sqrt()),
+            2.0 => each!(V, of, dst, [x] => x * x),
+            3.0 => each!(V, of, dst, [x] => x * x * x),
+            -0.5 => each!(V, of, dst, [x] => x.all(1.0) / x.sqrt()),
+            -1.0 => each!(V, of, dst, [x] => x.all(1.0) / x),
+            -2.0 => each!(V, of, dst, [x] => x.all(1.0) / (x * x)),
+            _ => one_by_one(of, dst, |x, _| x.powf(a)),
         }
     }
 }

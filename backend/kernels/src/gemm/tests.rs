@@ -1,10 +1,11 @@
 //! Every row against the definition in f64, on random problems with remainders of every tile and panel size.
 
 use proptest::prelude::*;
-use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
+use tandem_base::{AlignedBuf, Span, SpanMut, Strided, Task};
 
 use super::*;
 use crate::epilogue::Act;
+use crate::testing::{self, elements, epsilon, sample};
 
 /// Deterministic values in [-0.5, 0.5].
 fn values(n: usize, seed: usize) -> Vec<f32> {
@@ -40,19 +41,34 @@ fn problem([batch, m, n, k]: [usize; 4], flags: usize) -> Problem {
     }
 }
 
-fn check(p: &Problem) {
+/// Panels whose weights behind k are zero, as the format has them.
+fn panels_of<E: Element>(k: usize, n: usize) -> Vec<E> {
+    let values = values(k * panels::padded(n), 2);
+    panels::pack_words(E::PER_WORD, k, panels::padded(n), |k, column| {
+        E::from_f32(values[k * panels::padded(n) + column])
+    })
+}
+
+fn check<E: Element>(of: &'static [Kernel<Gemm<E>>], p: &Problem) {
+    check_named(of, p, "");
+}
+
+/// Rows whose names contain `name`.
+fn check_named<E: Element>(of: &'static [Kernel<Gemm<E>>], p: &Problem, name: &str) {
     let [batch, m, n, k] = p.sizes();
-    let (lhs, columns) = (values(p.lhs.extent(), 1), panels::padded(n));
+    let columns = panels::padded(n);
+    let [lhs, residual] = [(p.lhs, 1), (p.dst, 6)].map(|(s, seed)| elements::<E>(values(s.extent(), seed)));
     let rhs = match p.rhs {
-        Rhs::Panels => values(k * columns, 2),
-        Rhs::Strided(r) => values(r.extent(), 2),
+        Rhs::Panels => panels_of(k, n),
+        Rhs::Strided(r) => elements(values(r.extent(), 2)),
     };
-    let operands = [values(columns, 3), values(columns, 4), values(columns, 5), values(p.dst.extent(), 6)];
-    let [bias, scale, shift, residual] = operands.each_ref().map(|o| Span::from(&o[..]));
-    let epilogue = EpilogueArgs { bias, scale, shift, residual };
-    let here = KERNELS.iter().filter(|row| Isa::detect().has(row.isa));
-    for row in here.chain(crate::sme2::tests::GEMM).filter(|row| (row.supports)(p).is_ok()) {
-        let mut dst = vec![-7.5f32; p.dst.extent() + 8];
+    let operands = [3, 4, 5].map(|seed| values(columns, seed));
+    let [bias, scale, shift] = operands.each_ref().map(|o| Span::from(&o[..]));
+    let epilogue = EpilogueArgs { bias, scale, shift, residual: Span::from(&residual[..]) };
+    let canary = E::from_f32(-7.5);
+    let mut bits = testing::SameBits::default();
+    for row in testing::rows(of, p).filter(|row| row.name.contains(name)) {
+        let mut dst = vec![canary; p.dst.extent() + 8];
         let mut shared = AlignedBuf::zeroed((row.workspace)(p).shared);
         let (lhs_span, rhs_span) = (Span::from(&lhs[..]), Span::from(&rhs[..]));
         let args =
@@ -67,23 +83,27 @@ fn check(p: &Problem) {
             }
         }
         assert!(
-            dst[p.dst.extent()..].iter().all(|&x| x == -7.5),
+            dst[p.dst.extent()..].iter().all(|&x| x == canary),
             "{} writes behind its destination",
             row.name
         );
-        // k roundings of sums of terms of at most 1/4; gelu and the stages behind it at most double an error.
+        bits.of(row, p, &dst);
+        // k roundings of sums of terms of at most 1/4; gelu and the stages behind it at most double an error. The
+        // destination's rounding, of a value that may lie on the other side of a tie.
         let tolerance = (1e-6 * (k as f64 + 8.0)) as f32;
         for (b, i, j) in (0..batch).flat_map(|b| (0..m).flat_map(move |i| (0..n).map(move |j| (b, i, j)))) {
             let at = |s: &Strided, x: usize, y: usize| b * s.stride(0) + x * s.stride(1) + y * s.stride(2);
             let weight = |kk: usize| match p.rhs {
-                Rhs::Panels => rhs[panels::index(k, n, kk, j)],
+                Rhs::Panels => rhs[panels::in_words(E::PER_WORD, k, n, kk, j)],
                 Rhs::Strided(r) => rhs[at(&r, kk, j)],
             };
-            let sum: f64 = (0..k).map(|kk| f64::from(lhs[at(&p.lhs, i, kk)]) * f64::from(weight(kk))).sum();
+            let term = |kk| f64::from(lhs[at(&p.lhs, i, kk)].to_f32()) * f64::from(weight(kk).to_f32());
+            let sum: f64 = (0..k).map(term).sum();
             let to = at(&p.dst, i, j);
             // SAFETY: the operands have the problem's sizes.
             let expected = unsafe { p.epilogue.eval(&epilogue, (sum * f64::from(p.alpha)) as f32, j, to) };
-            let found = dst[to];
+            let found = dst[to].to_f32();
+            let tolerance = tolerance + epsilon::<E>() / 2.0 * (expected.abs() + tolerance);
             assert!(
                 (found - expected).abs() <= tolerance,
                 "{} at {b},{i},{j}: {found}, expected {expected}\n{p:?}",
@@ -94,20 +114,65 @@ fn check(p: &Problem) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: sample(0..128u32).count() as u32, ..ProptestConfig::default() })]
     #[test]
     fn rows_agree_with_the_definition(
         batch in 0usize..4, m in prop_oneof![0usize..4, 5usize..9, 13usize..17, 60usize..70],
         n in prop_oneof![0usize..4, 15usize..18, 31usize..34, 47usize..50], k in prop_oneof![0usize..4, 15usize..34],
         flags in 0usize..512,
     ) {
-        check(&problem([batch, m, n, k], flags));
+        let p = problem([batch, m, n, k], flags);
+        check(KERNELS, &p);
+        check(KERNELS_F16, &p);
+        check(KERNELS_BF16, &p);
+    }
+
+    #[test]
+    fn few_rows_of_many_columns(
+        batch in 1usize..3, m in 1usize..6, n in prop_oneof![60usize..70, 120usize..150, 250usize..330],
+        k in prop_oneof![1usize..6, 15usize..18], flags in 0usize..512,
+    ) {
+        check(KERNELS, &problem([batch, m, n, k], flags));
+    }
+}
+
+#[test]
+fn few_positions_are_split() {
+    // Panels and rhs of either order, both orders of lhs.
+    for flags in [0, 1, 2, 4, 6] {
+        let p = problem([1, 35, 150, 700], flags | 32 | 64);
+        for row in testing::rows(KERNELS, &p).filter(|row| row.name.starts_with("emulated-sme2")) {
+            assert!((row.tiles)(&p, 0) > 1, "{}", row.name);
+        }
+        check(KERNELS, &p);
+    }
+}
+
+#[test]
+fn widened_in_parts() {
+    // Panels and rhs of either order, both orders of lhs, a residual in columns; batches that share rhs; few rows.
+    for (sizes, flags) in [
+        ([1, 300, 200, 601], 32),
+        ([1, 300, 130, 600], 1),
+        ([1, 300, 130, 600], 2 | 4 | 8),
+        ([2, 130, 70, 700], 3),
+        ([1, 3, 161, 701], 32),
+    ] {
+        let p = problem(sizes, flags);
+        check_named(KERNELS_F16, &p, "widened");
+        check_named(KERNELS_BF16, &p, "widened");
     }
 }
 
 /// What is not finite reaches the sums it is a part of, and no others; a clamp passes NaN on.
 #[test]
 fn values_that_are_not_finite() {
+    not_finite(KERNELS);
+    not_finite(KERNELS_F16);
+    not_finite(KERNELS_BF16);
+}
+
+fn not_finite<E: Element>(of: &'static [Kernel<Gemm<E>>]) {
     let [m, n, k] = [37, 35, 9];
     for act in [Act::None, Act::Relu] {
         let p = Problem {
@@ -117,22 +182,19 @@ fn values_that_are_not_finite() {
             alpha: 1.0,
             epilogue: Epilogue { act, ..Epilogue::default() },
         };
-        let (mut lhs, mut rhs) = (values(m * k, 1), values(k * panels::padded(n), 2));
-        lhs[2 * k + 3] = f32::NAN;
-        lhs[36 * k] = f32::NEG_INFINITY;
-        lhs[4 * k + 1] = 0.0;
-        rhs[panels::index(k, n, 1, 7)] = f32::INFINITY;
-        let here = KERNELS.iter().filter(|row| Isa::detect().has(row.isa));
-        let answers: Vec<(&str, Vec<f32>)> = here
-            .chain(crate::sme2::tests::GEMM)
-            .filter(|row| (row.supports)(&p).is_ok())
+        let (mut lhs, mut rhs) = (elements::<E>(values(m * k, 1)), panels_of::<E>(k, n));
+        lhs[2 * k + 3] = E::from_f32(f32::NAN);
+        lhs[36 * k] = E::from_f32(f32::NEG_INFINITY);
+        lhs[4 * k + 1] = E::from_f32(0.0);
+        rhs[panels::in_words(E::PER_WORD, k, n, 1, 7)] = E::from_f32(f32::INFINITY);
+        let answers: Vec<(&str, Vec<f32>)> = testing::rows(of, &p)
             .map(|row| {
-                let mut dst = vec![0f32; m * n];
+                let mut dst = vec![E::default(); m * n];
                 let (lhs, rhs) = (Span::from(&lhs[..]), Span::from(&rhs[..]));
                 let args =
                     Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: SpanMut::from(&mut dst[..]) };
-                crate::testing::run(row, &p, args, crate::testing::Split::Whole);
-                (row.name, dst)
+                testing::run(row, &p, args, testing::Split::Whole);
+                (row.name, dst.into_iter().map(E::to_f32).collect())
             })
             .collect();
         let expected = &answers.iter().find(|(name, _)| *name == "scalar-reference").unwrap().1;

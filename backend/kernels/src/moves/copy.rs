@@ -97,6 +97,12 @@ impl Copy {
         }
     }
 
+    /// Vectors that a transpose turns over, whole blocks of them: few columns take as long as many.
+    pub fn turned(&self, lanes: usize) -> usize {
+        let Some(t) = self.transpose.as_ref().filter(|_| self.width == 4) else { return 0 };
+        t.outer.elements() * t.size[0].div_ceil(lanes) * t.size[1].div_ceil(lanes) * lanes
+    }
+
     /// Copies a range of tiles.
     ///
     /// # Safety

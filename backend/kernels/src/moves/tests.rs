@@ -5,7 +5,7 @@ use tandem_base::{Span, SpanMut, Strided};
 
 use super::{Args, Edge, KERNELS, Problem};
 use crate::elementwise::offset;
-use crate::testing::{Random, outcome, rows, run};
+use crate::testing::{Random, outcome, rows, run, sample};
 
 const CANARY: u8 = 0xA7;
 
@@ -60,7 +60,7 @@ fn copy(src: Strided, dst: Strided, width: usize) -> Problem {
 #[test]
 fn copies_of_any_layout() {
     let mut random = Random::new(11);
-    for i in 0..400 {
+    for i in sample(0..400) {
         let sizes = random.sizes(0..5, [17, 33, 70, 300][i % 4]);
         let (src, dst) = (random.layout(&sizes), random.layout(&sizes));
         check(&copy(src, dst, [1, 2, 4, 8, 4][i % 5]), &mut random);
@@ -90,7 +90,7 @@ fn transposes_of_several_tiles() {
 #[test]
 fn paddings_and_crops() {
     let mut random = Random::new(14);
-    for i in 0..500 {
+    for i in sample(0..500) {
         let src = random.sizes(1..5, 30);
         let edge = match i % 4 {
             0 => Edge::Constant(random.next()),

@@ -12,19 +12,19 @@ use crate::simd::{self, Simd};
 
 /// Blocks of 16 x 16.
 pub(super) const AVX512: Kernel<Move> =
-    Kernel { name: "avx512-runs", isa: Isa::AVX512, run: avx512, ns: |p, r| ns(p, r, 1.0), ..ROW };
+    Kernel { name: "avx512-runs", isa: Isa::AVX512, run: avx512, ns: |p, r| ns(p, r, 1.0, 16), ..ROW };
 /// Blocks of 8 x 8.
 pub(super) const AVX2: Kernel<Move> =
-    Kernel { name: "avx2-runs", isa: Isa::AVX2, run: avx2, ns: |p, r| ns(p, r, 1.2), ..ROW };
+    Kernel { name: "avx2-runs", isa: Isa::AVX2, run: avx2, ns: |p, r| ns(p, r, 1.2, 8), ..ROW };
 /// Blocks of 8 x 8.
 pub(super) const NEON: Kernel<Move> =
-    Kernel { name: "neon-runs", isa: Isa::NEON, run: neon, ns: |p, r| ns(p, r, 1.2), ..ROW };
+    Kernel { name: "neon-runs", isa: Isa::NEON, run: neon, ns: |p, r| ns(p, r, 1.2, 8), ..ROW };
 
 const ROW: Kernel<Move> = Kernel {
     name: "",
     isa: Isa::SCALAR,
     supports: |_| Ok(()),
-    ns: |p, r| ns(p, r, 1.0),
+    ns: |p, r| ns(p, r, 1.0, 16),
     phases: |_| 1,
     tiles: |p, _| match Plan::new(p) {
         Plan::Copy(copy) => copy.tiles(),
@@ -52,10 +52,15 @@ impl Plan {
     }
 }
 
-fn ns(p: &Problem, rates: &Rates, slower: f64) -> f64 {
+/// Time to turn over a vector of a transpose, in ns.
+const TURN_NS: f64 = 2.0;
+
+fn ns(p: &Problem, rates: &Rates, slower: f64, lanes: usize) -> f64 {
     let traffic = rates.stream_ns(Move::cost(p).bytes);
     match Plan::new(p) {
-        Plan::Copy(copy) => traffic * copy.slowness(slower) + 100.0,
+        Plan::Copy(copy) => {
+            (traffic * copy.slowness(slower)).max(copy.turned(lanes) as f64 * TURN_NS) + 100.0
+        }
         Plan::Pad(pad) => traffic * slower + pad.rows() as f64 * 10.0 + 100.0,
     }
 }

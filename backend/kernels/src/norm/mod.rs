@@ -1,5 +1,6 @@
 //! Layer, group, instance and RMS normalisation with scale, shift and activation.
 
+mod apart;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ use tandem_base::{Span, SpanMut, Strided};
 
 use crate::epilogue::Act;
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_in_place, check_len};
+use crate::widen::tables;
 
 /// The family.
 pub struct Norm;
@@ -98,3 +100,5 @@ impl Family for Norm {
 
 /// Every row of the family.
 pub static KERNELS: &[Kernel<Norm>] = &[vector::AVX512, vector::AVX2, vector::NEON, scalar::ROW];
+
+tables!(Norm);

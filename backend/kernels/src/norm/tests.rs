@@ -5,7 +5,7 @@ use tandem_base::{Span, SpanMut, Strided};
 use super::{Args, KERNELS, Kind, Problem};
 use crate::elementwise::offset;
 use crate::epilogue::Act;
-use crate::testing::{CANARY, Random, outcome, rows, run};
+use crate::testing::{CANARY, Random, outcome, rows, run, sample};
 
 fn problem(r: &mut Random) -> Problem {
     let rank = 2 + r.below(3);
@@ -127,7 +127,7 @@ fn check(p: &Problem, src: &[f32], r: &mut Random, tolerance: f64) {
 #[test]
 fn random_problems() {
     let mut r = Random::new(31);
-    for _ in 0..400 {
+    for _ in sample(0..400) {
         let p = problem(&mut r);
         let src = r.floats(p.src.extent());
         // A few roundings of values below 8; a tiny variance makes the distance from the mean count more.

@@ -1,5 +1,7 @@
 //! Max and average pooling, fixed windows and adaptive ones.
 
+mod apart;
+mod place;
 mod plane;
 mod scalar;
 #[cfg(test)]
@@ -10,9 +12,13 @@ mod window;
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
+use crate::widen::tables;
 
 /// The family.
 pub struct Pool;
+
+/// Where in its plane, numbered row by row, a window's largest element is: the first of equal ones, the last NaN.
+pub struct Places;
 
 /// What a window is reduced to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +96,37 @@ impl Family for Pool {
     }
 }
 
+/// Operands of [`Places`].
+#[derive(Clone, Copy, Debug)]
+pub struct PlacesArgs<'a> {
+    /// Source.
+    pub src: Span<'a, f32>,
+    /// Destination, disjoint from the source.
+    pub dst: SpanMut<'a, i64>,
+}
+
+impl Family for Places {
+    const NAME: &'static str = "pool";
+    type Problem = Problem;
+    type Args<'a> = PlacesArgs<'a>;
+
+    fn cost(p: &Problem) -> Cost {
+        let cost = Pool::cost(p);
+        Cost { bytes: cost.bytes + 4.0 * p.dst.elements() as f64, ..cost }
+    }
+
+    fn check(p: &Problem, args: &PlacesArgs<'_>) -> Result<(), ArgError> {
+        check_len("src", args.src.len(), p.src.extent())?;
+        check_len("dst", args.dst.len(), p.dst.extent())?;
+        check_disjoint("src", &args.src, &args.dst)
+    }
+}
+
+/// Every row of [`Places`].
+pub static PLACES: &[Kernel<Places>] = &[place::ROW];
+
 /// Every row of the family.
 pub static KERNELS: &[Kernel<Pool>] =
     &[vector::AVX512, vector::AVX2, vector::NEON, plane::AVX512, plane::AVX2, plane::NEON, scalar::ROW];
+
+tables!(Pool);

@@ -2,8 +2,8 @@
 
 use tandem_base::{Span, SpanMut, Strided};
 
-use super::{Args, KERNELS, Kind, Problem, Window};
-use crate::testing::{CANARY, Random, outcome, rows, run};
+use super::{Args, KERNELS, Kind, PLACES, PlacesArgs, Problem, Window};
+use crate::testing::{CANARY, Random, outcome, rows, run, sample};
 
 /// Mostly channels innermost, now and then planes or any order.
 fn image(r: &mut Random, sizes: &[usize; 4]) -> Strided {
@@ -120,7 +120,7 @@ fn results(p: &Problem, src: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
 #[test]
 fn random_problems() {
     let mut r = Random::new(21);
-    for _ in 0..600 {
+    for _ in sample(0..600) {
         let p = problem(&mut r);
         let src = r.floats(p.src.extent());
         let mut written = vec![false; p.dst.extent() + 16];
@@ -252,6 +252,41 @@ fn means_of_large_planes_keep_their_digits() {
                 // 32,000 summands one after the other would lose up to 2e-3 of the mean.
                 assert!((f64::from(got[o]) - want).abs() <= 4e-6 * want, "{name}: {} for {want}", got[o]);
             }
+        }
+    }
+}
+
+/// Where in the plane the largest element of a window is.
+fn place(p: &Problem, src: &[f32], [n, c, oy, ox]: [usize; 4]) -> i64 {
+    let s = p.src.strides();
+    let inside = |at: isize, axis: usize| (0..p.src.size(axis + 2) as isize).contains(&at);
+    let (mut largest, mut place) = (None::<f32>, 0);
+    for y in positions(p, 0, oy).0.into_iter().filter(|&y| inside(y, 0)) {
+        for x in positions(p, 1, ox).0.into_iter().filter(|&x| inside(x, 1)) {
+            let value = src[n * s[0] + c * s[1] + y as usize * s[2] + x as usize * s[3]];
+            if largest.is_none_or(|largest| value > largest || value.is_nan()) {
+                (largest, place) = (Some(value), y as i64 * p.src.size(3) as i64 + x as i64);
+            }
+        }
+    }
+    place
+}
+
+#[test]
+fn places_of_the_largest() {
+    let mut r = Random::new(41);
+    for round in sample(0..200) {
+        let p = Problem { kind: Kind::Max, ..problem(&mut r) };
+        // Few different numbers: many are equal; now and then none is one.
+        let values = [-1.0, 0.5, 2.0, if round % 3 == 0 { f32::NAN } else { f32::NEG_INFINITY }];
+        let src: Vec<f32> = (0..p.src.extent()).map(|_| r.pick(&values)).collect();
+        let mut want = vec![-7i64; p.dst.extent()];
+        places(&p.dst).into_iter().for_each(|(at, o)| want[o] = place(&p, &src, at));
+        for row in rows(PLACES, &p) {
+            let got = outcome(&vec![-7i64; want.len()], row.name, |dst, split| {
+                run(row, &p, PlacesArgs { src: Span::from(&src[..]), dst: SpanMut::from(dst) }, split);
+            });
+            assert_eq!(got, want, "{} of {p:?}", row.name);
         }
     }
 }

@@ -17,13 +17,13 @@ mod tile;
 
 pub(crate) use geometry::{Geometry, Segment};
 pub(crate) use pack::{Matrix, pack};
-pub(crate) use slab::Slab;
+pub(crate) use slab::{Slab, TURNED};
 pub(crate) use split::{Split, part};
 pub(crate) use spread::{collide, spread_bytes};
 pub(crate) use tile::{Panels, run_tiles};
 
 use crate::simd::Simd;
-use line::Line;
+use line::{Line, Start};
 use store::Place;
 use tile::{Block, Strip};
 
@@ -39,11 +39,11 @@ pub(crate) trait Tile: Simd {
     /// Columns of a tile.
     const COLUMNS: usize = Self::VECTORS * Self::LANES;
 
-    /// Computes and stores the tiles of a strip; `line` where the geometry has tiles that lie evenly.
+    /// Computes and stores the tiles of a strip; `line` where they lie evenly.
     ///
     /// # Safety
     /// As [`run_tiles`].
-    unsafe fn tiles(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip);
+    unsafe fn strip(g: &Geometry<'_>, line: Option<(&Line, Start)>, strip: &Strip);
 
     /// Applies any epilogue to sums in memory and stores them.
     ///
@@ -53,19 +53,35 @@ pub(crate) trait Tile: Simd {
 }
 
 macro_rules! tile {
-    ($vector:ty, $features:literal, $rows:literal x $vectors:literal) => {
+    ($vector:ty, $features:literal, [$($fewer:literal)*] $rows:literal x $vectors:literal) => {
         impl Tile for $vector {
             const ROWS: usize = $rows;
             const VECTORS: usize = $vectors;
 
-            unsafe fn tiles(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip) {
+            unsafe fn strip(g: &Geometry<'_>, line: Option<(&Line, Start)>, strip: &Strip) {
+                // A function for each number of rows: one for all of them takes minutes to compile.
                 #[target_feature(enable = $features)]
-                unsafe fn compiled(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip) {
+                unsafe fn compiled<const N: usize>(
+                    g: &Geometry<'_>,
+                    line: Option<(&Line, Start)>,
+                    strip: &Strip,
+                ) {
                     // SAFETY: the caller's; these are the vector's features.
-                    unsafe { tile::dispatch::<$vector>(g, line, strip) }
+                    unsafe {
+                        match line {
+                            Some((line, start)) => line::along::<$vector, N>(g, line, start, strip),
+                            None => tile::along::<$vector, N>(g, strip),
+                        }
+                    }
                 }
                 // SAFETY: the caller's.
-                unsafe { compiled(g, line, strip) }
+                unsafe {
+                    match strip.rows {
+                        $($fewer => compiled::<$fewer>(g, line, strip),)*
+                        $rows => compiled::<$rows>(g, line, strip),
+                        rows => unreachable!("a tile of {rows} rows"),
+                    }
+                }
             }
 
             unsafe fn finish(
@@ -93,8 +109,8 @@ macro_rules! tile {
     };
 }
 #[cfg(target_arch = "x86_64")]
-tile!(crate::simd::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", 14 x 2);
+tile!(crate::simd::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", [1 2 3 4 5 6 7 8 9 10 11 12 13] 14 x 2);
 #[cfg(target_arch = "x86_64")]
-tile!(crate::simd::Avx2, "avx2,fma,f16c", 6 x 2);
+tile!(crate::simd::Avx2, "avx2,fma,f16c", [1 2 3 4 5] 6 x 2);
 #[cfg(target_arch = "aarch64")]
-tile!(crate::simd::Neon, "neon", 6 x 2);
+tile!(crate::simd::Neon, "neon", [1 2 3 4 5] 6 x 2);

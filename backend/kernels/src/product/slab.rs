@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::{Geometry, Segment};
+use crate::simd::Simd;
 
 /// Sizes of the slab for a range of output rows of one image.
 pub(crate) struct Slab {
@@ -28,8 +29,10 @@ impl Slab {
     /// Fills the slab from batch `n`.
     ///
     /// # Safety
-    /// `slab` has room for its sizes; the geometry's pointers reach what its sizes say.
-    pub unsafe fn fill(&self, g: &Geometry<'_>, n: usize, slab: *mut f32) {
+    /// `slab` has room for its sizes; the geometry's pointers reach what its sizes say; the CPU has the vector's
+    /// instructions.
+    #[inline(always)]
+    pub unsafe fn fill<V: Simd>(&self, g: &Geometry<'_>, n: usize, slab: *mut f32) {
         let [height, width, channels] = self.size;
         for row in 0..height {
             let y = self.top.wrapping_add(row);
@@ -50,15 +53,12 @@ impl Slab {
             }
             let mut first = 0;
             for s in g.segments {
-                for c in 0..s.channels {
-                    // SAFETY: n, c, y and x < inside lie in the source; first + c is below the slab's channels.
-                    unsafe {
-                        let from = s.ptr.add(n * s.strides[0] + c * s.strides[1] + y * s.strides[2]);
-                        let to = line.add(left * channels + first + c);
-                        for x in 0..inside {
-                            *to.add(x * channels) = *from.add(x * s.strides[3]);
-                        }
-                    }
+                // SAFETY: n, the channels, y and columns below `inside` lie in the source; first + the channels are below
+                // the slab's.
+                unsafe {
+                    let from = s.ptr.add(n * s.strides[0] + y * s.strides[2]);
+                    let to = line.add(left * channels + first);
+                    fill_row::<V>(s, (from, to), channels, inside);
                 }
                 first += s.channels;
             }
@@ -69,5 +69,36 @@ impl Slab {
     pub fn segment(&self, slab: *const f32, merge: usize) -> Segment {
         let [_, width, channels] = self.size;
         Segment { ptr: slab, channels: channels * merge, strides: [0, 1, width * channels, channels] }
+    }
+}
+
+/// Channels of a source from which on turning vectors over is quicker than going element by element.
+pub(crate) const TURNED: usize = 5;
+
+/// dst[x][c] = src[c][x] for a row of `columns` columns, pixels of dst `pixel` elements apart.
+///
+/// # Safety
+/// As [`Slab::fill`].
+#[inline(always)]
+unsafe fn fill_row<V: Simd>(s: &Segment, (from, to): (*const f32, *mut f32), pixel: usize, columns: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        if s.channels < TURNED || s.strides[3] != 1 {
+            for c in 0..s.channels {
+                let (from, to) = (from.add(c * s.strides[1]), to.add(c));
+                for x in 0..columns {
+                    *to.add(x * pixel) = *from.add(x * s.strides[3]);
+                }
+            }
+            return;
+        }
+        for c in (0..s.channels).step_by(V::LANES) {
+            let (from, to) = (from.add(c * s.strides[1]), to.add(c));
+            let rows = V::LANES.min(s.channels - c);
+            for x in (0..columns).step_by(V::LANES) {
+                let block = (from.add(x), s.strides[1]);
+                V::transpose(block, (to.add(x * pixel), pixel), rows, V::LANES.min(columns - x));
+            }
+        }
     }
 }

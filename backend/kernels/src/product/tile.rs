@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tandem_base::SpanMut;
 
-use super::line::{self, Line};
+use super::line::Line;
 use super::store::Place;
 use super::{Geometry, Segment, Tile};
 use crate::conv::MAX_SEGMENTS;
@@ -57,7 +57,11 @@ pub(crate) unsafe fn run_tiles<V: Tile>(g: &Geometry<'_>, work: &Panels, scratch
             let left = if by_row { left.min(width - at % width) } else { left };
             let rows = left.div_ceil(left.div_ceil(V::ROWS));
             // SAFETY: the caller's.
-            unsafe { V::tiles(g, line.as_ref(), &Strip { part, panels: first..last, at, rows }) }
+            unsafe {
+                let strip = Strip { part, panels: first..last, at, rows };
+                let line = line.as_ref().and_then(|line| Some((line, line.start(g, &strip)?)));
+                V::strip(g, line, &strip);
+            }
             at += rows;
         }
         next += last - first;
@@ -88,30 +92,9 @@ pub(crate) struct Block {
     pub width: usize,
 }
 
-/// Calls the instance for a number of rows.
-#[inline(always)]
-pub(super) unsafe fn dispatch<V: Tile>(g: &Geometry<'_>, line: Option<&Line>, strip: &Strip) {
-    let start = line.and_then(|line| Some((line, line.start(g, strip)?)));
-    macro_rules! call {
-        ($($rows:literal)*) => {
-            match (strip.rows, start) {
-                $(
-                    ($rows, Some((line, start))) if $rows <= V::ROWS => {
-                        line::along::<V, $rows>(g, line, start, strip)
-                    }
-                    ($rows, None) if $rows <= V::ROWS => along::<V, $rows>(g, strip),
-                )*
-                (rows, _) => unreachable!("a tile of {rows} rows"),
-            }
-        };
-    }
-    // SAFETY: the caller's.
-    unsafe { call!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
-}
-
 /// The tiles of a strip, one after the other.
 #[inline(always)]
-unsafe fn along<V: Tile, const ROWS: usize>(g: &Geometry<'_>, strip: &Strip) {
+pub(super) unsafe fn along<V: Tile, const ROWS: usize>(g: &Geometry<'_>, strip: &Strip) {
     let part = strip.part;
     let rows = Rows::<ROWS>::new(g, part, strip.at);
     for panel in strip.panels.clone() {

@@ -1,5 +1,7 @@
 //! Matrix product with quantised weights: rows of lhs are quantised to i8 as they come, sums are exact.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -8,6 +10,10 @@ use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, Refusal, check_disjoint, check_len};
 use crate::panels;
+pub use crate::quant::Affine;
+pub(crate) use crate::quant::{Parameters, bound, bounds, column, rounded};
+#[cfg(any(test, feature = "emulated"))]
+use crate::sme2::Emulated;
 
 /// The family.
 pub struct Qgemm;
@@ -24,15 +30,6 @@ pub enum Weights {
         /// A multiple of 32 that divides k.
         size: usize,
     },
-}
-
-/// A scale and a zero point: x = scale * (q - zero).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Affine {
-    /// Positive.
-    pub scale: f32,
-    /// Of i8.
-    pub zero: i8,
 }
 
 /// What quantises lhs, and what becomes of the sums.
@@ -107,6 +104,22 @@ impl Problem {
         }
     }
 
+    /// `Err` where rows do not run on in memory, or sums of i32 do not hold what may come.
+    #[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
+    pub(crate) fn in_rows(&self) -> Result<(), Refusal> {
+        /// Most k: sums of products stay below 2^29, and so do those of columns times a zero point.
+        const MAX_K: usize = 1 << 15;
+        let [_, n, k] = self.sizes();
+        self.consistent()?;
+        let refusals = [
+            (k == 0, "nothing to sum"),
+            (k > MAX_K, "sums beyond their bound"),
+            (self.lhs.stride(1) != 1 && k > 1, "k of lhs is not contiguous"),
+            (self.dst.stride(1) != 1 && n > 1, "columns of dst are not contiguous"),
+        ];
+        refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
+    }
+
     /// `Err` where the weights do not go with the rest.
     pub(crate) fn consistent(&self) -> Result<(), Refusal> {
         match self.weights {
@@ -119,59 +132,6 @@ impl Problem {
             _ => Ok(()),
         }
     }
-}
-
-/// How a row is quantised.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Parameters {
-    pub inverse: f32,
-    pub zero: i32,
-    pub scale: f32,
-}
-
-impl Parameters {
-    /// By the row's extremes: 0 is among the values and is met exactly. A NaN makes the scale NaN.
-    pub fn of(row: &[f32]) -> Self {
-        let extreme = |of: fn(f32, f32) -> f32| {
-            row.iter().fold(0.0, |a: f32, &b| if a.is_nan() || b.is_nan() { f32::NAN } else { of(a, b) })
-        };
-        let bound = |x: f32, lo: f32, hi: f32| if x.is_nan() { x } else { x.max(lo).min(hi) };
-        let (low, high) = (extreme(f32::min), extreme(f32::max));
-        let scale = bound((high - low) / 255.0, f32::EPSILON, f32::INFINITY);
-        let (low, high) = (low / scale, high / scale);
-        let nearer_low = (-128.0 + low) + (127.0 + high) > 0.0;
-        let zero = if nearer_low { -128.0 - low } else { 127.0 - high };
-        let zero = bound(zero, -128.0, 127.0).round_ties_even() as i32;
-        Self { inverse: 1.0 / scale, zero, scale }
-    }
-
-    pub fn new(given: Affine) -> Self {
-        Self { inverse: 1.0 / given.scale, zero: i32::from(given.zero), scale: given.scale }
-    }
-
-    /// Rounded once, zero point included. NaN becomes 0.
-    pub fn fused(&self, x: f32) -> i8 {
-        x.mul_add(self.inverse, self.zero as f32).round_ties_even() as i8
-    }
-
-    /// Rounded before the zero point is added. NaN becomes the zero point.
-    pub fn rounded(&self, x: f32) -> i8 {
-        let near = ((x * self.inverse).round_ties_even() as i32).clamp(-512, 512);
-        (near + self.zero).clamp(-128, 127) as i8
-    }
-}
-
-/// The static scheme's columns: factor and bias in units of the destination's scale.
-pub(crate) fn column(lhs: Affine, dst: Affine, scale: f32, bias: f32) -> [f32; 2] {
-    let inverse = 1.0 / dst.scale;
-    [lhs.scale * scale * inverse, bias * inverse]
-}
-
-/// The static scheme's bounds in the same units, the zero point taken off.
-pub(crate) fn bounds(dst: Affine, clamp: [f32; 2]) -> [f32; 2] {
-    let zero = f32::from(dst.zero);
-    let [lo, hi] = clamp.map(|x| (x / dst.scale).round_ties_even());
-    [lo.max(-128.0 - zero).min(127.0 - zero), hi.min(127.0 - zero).max(-128.0 - zero)]
 }
 
 impl Family for Qgemm {
@@ -210,5 +170,17 @@ impl Family for Qgemm {
 pub static KERNELS: &[Kernel<Qgemm>] = &[
     scalar::ROW,
     #[cfg(target_arch = "aarch64")]
+    neon::SMULL,
+    #[cfg(target_arch = "aarch64")]
+    neon::SDOT,
+    #[cfg(target_arch = "aarch64")]
+    neon::SMMLA,
+    #[cfg(target_arch = "aarch64")]
     crate::sme2::qgemm_row::<crate::sme2::Sme2>("sme2-outer", tandem_base::Isa::SME2),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::qgemm_row::<Emulated<4>>("emulated-sme2-128", tandem_base::Isa::EMULATED_SME2_128),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::qgemm_row::<Emulated<8>>("emulated-sme2-256", tandem_base::Isa::EMULATED_SME2_256),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::qgemm_row::<Emulated<16>>("emulated-sme2-512", tandem_base::Isa::EMULATED_SME2_512),
 ];

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut};
 
-use super::{Affine, Args, Parameters, Problem, Qgemm, Scheme, Weights, bounds, column};
+use super::{Args, Parameters, Problem, Qgemm, Scheme, Weights, bound, bounds, column, rounded};
 use crate::kernel::{Family, Kernel, Workspace};
 use crate::panels;
 
@@ -61,7 +61,6 @@ unsafe fn run(
 /// # Safety
 /// [`Family::check`] passed.
 unsafe fn element(p: &Problem, args: &Args<'_>, row: &[i8], params: &Parameters, j: usize) -> f32 {
-    let bound = |x: f32, [lo, hi]: [f32; 2]| if x.is_nan() { x } else { x.max(lo).min(hi) };
     // SAFETY: the caller's.
     unsafe {
         let bias = if p.bias { *args.bias.ptr().add(j) } else { 0.0 };
@@ -79,9 +78,7 @@ unsafe fn element(p: &Problem, args: &Args<'_>, row: &[i8], params: &Parameters,
         match p.scheme {
             Scheme::Dynamic => bound((sum as f32 * params.scale).mul_add(scale, bias), p.clamp),
             Scheme::Static { lhs, dst } => {
-                let [scale, bias] = column(lhs, dst, scale, bias);
-                let Affine { scale: unit, .. } = dst;
-                bound((sum as f32).mul_add(scale, bias).round_ties_even(), bounds(dst, p.clamp)) * unit
+                rounded(sum, column(lhs, dst, scale, bias), bounds(dst, p.clamp)) * dst.scale
             }
         }
     }

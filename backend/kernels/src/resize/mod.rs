@@ -9,6 +9,8 @@ mod vector;
 
 use tandem_base::{Span, SpanMut, Strided};
 
+pub(crate) use taps::cubic;
+
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 
 /// The family.

@@ -61,8 +61,13 @@ fn bilinear(center: f32, size: usize) -> Taps {
 fn bicubic(center: f32, size: usize) -> Taps {
     let first = center.floor();
     let t = center - first;
+    let index = [-1, 0, 1, 2].map(|i| (first as isize + i).clamp(0, size as isize - 1) as usize);
+    Taps { index, weight: cubic(t) }
+}
+
+/// Weights of the four elements around a place `t` behind the second.
+pub(crate) fn cubic(t: f32) -> [f32; MOST] {
     let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
     let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-    let index = [-1, 0, 1, 2].map(|i| (first as isize + i).clamp(0, size as isize - 1) as usize);
-    Taps { index, weight: [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)] }
+    [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }

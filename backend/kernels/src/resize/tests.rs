@@ -3,7 +3,7 @@
 use tandem_base::{Span, SpanMut, Strided};
 
 use super::{Args, KERNELS, Kind, Problem};
-use crate::testing::{CANARY, Random, outcome, rows, run};
+use crate::testing::{CANARY, Random, outcome, rows, run, sample};
 
 /// Channels innermost, planes, or any order.
 fn image(r: &mut Random, sizes: &[usize; 4]) -> Strided {
@@ -117,7 +117,7 @@ fn check(p: &Problem, src: &[f32]) {
 #[test]
 fn random_problems() {
     let mut r = Random::new(31);
-    for _ in 0..600 {
+    for _ in sample(0..600) {
         let p = problem(&mut r);
         let src = r.floats(p.src.extent());
         check(&p, &src);

@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-use super::Simd;
+use super::{Simd, apart};
+use crate::element::{bf16, f16};
 use crate::epilogue::Act;
 
 /// Eight f32.
@@ -102,6 +103,74 @@ unsafe impl Simd for Avx2 {
     unsafe fn store_first(self, to: *mut f32, n: usize) {
         // SAFETY: the caller's.
         unsafe { _mm256_maskstore_ps(to, first(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) })
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let x = _mm256_cvtps_epi32(self.0);
+            let x = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+            _mm_storel_epi64(to.cast(), _mm_packs_epi16(x, x));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut f16) {
+        // SAFETY: the caller's.
+        unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller's. A bf16 is the high half of its f32.
+        Self(unsafe {
+            let x = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x))
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16) {
+        // SAFETY: the caller's. Half of the last place, less where it is even, carries; NaN stays one.
+        unsafe {
+            let bits = _mm256_castps_si256(self.0);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let near = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
+            let x = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(near, quiet, nan));
+            let pairs = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+            _mm_storeu_si128(to.cast(), pairs);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_pairs(from: *const f16) -> [Self; 2] {
+        // SAFETY: the caller's. Within 32 bytes the first of four pairs, then the second, then halves join.
+        unsafe {
+            let words = _mm256_loadu_si256(from.cast());
+            let apart = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+                0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
+            ));
+            let joined = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_shuffle_epi8(words, apart));
+            let [first, second] = [_mm256_castsi256_si128(joined), _mm256_extracti128_si256::<1>(joined)];
+            [Self(_mm256_cvtph_ps(first)), Self(_mm256_cvtph_ps(second))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const bf16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let words = _mm256_loadu_si256(from.cast());
+            let second = _mm256_and_si256(words, _mm256_set1_epi32(0xFFFF_0000u32 as i32));
+            [Self(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(words))), Self(_mm256_castsi256_ps(second))]
+        }
     }
     #[inline(always)]
     unsafe fn transpose(src: (*const f32, usize), dst: (*mut f32, usize), rows: usize, cols: usize) {
@@ -263,6 +332,8 @@ unsafe impl Simd for Avx2 {
             _mm_cvtss_f32(_mm_max_ss(x, _mm_shuffle_ps::<1>(x, x)))
         }
     }
+    apart!(Avx2, "avx2,fma,f16c");
+
     #[inline(always)]
     fn curve(self, act: Act) -> Self {
         // SAFETY: witness.

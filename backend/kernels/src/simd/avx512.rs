@@ -3,7 +3,8 @@
 use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::Simd;
+use super::{Simd, apart};
+use crate::element::{bf16, f16};
 use crate::epilogue::Act;
 
 /// Sixteen f32.
@@ -68,6 +69,68 @@ unsafe impl Simd for Avx512 {
     unsafe fn store_first(self, to: *mut f32, n: usize) {
         // SAFETY: the caller's.
         unsafe { _mm512_mask_storeu_ps(to, first(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) })
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8) {
+        // SAFETY: the caller's.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0))) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut f16) {
+        // SAFETY: the caller's.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller's. A bf16 is the high half of its f32.
+        Self(unsafe {
+            let x = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x))
+        })
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16) {
+        // SAFETY: the caller's. Half of the last place, less where it is even, carries; NaN stays one.
+        unsafe {
+            let bits = _mm512_castps_si512(self.0);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let near = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+            let x = _mm512_srli_epi32::<16>(_mm512_mask_mov_epi32(near, nan, quiet));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(x));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_pairs(from: *const f16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let words = _mm512_loadu_si512(from.cast());
+            let second = _mm512_srli_epi32::<16>(words);
+            [
+                Self(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(words))),
+                Self(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(second))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const bf16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let words = _mm512_loadu_si512(from.cast());
+            let second = _mm512_and_si512(words, _mm512_set1_epi32(0xFFFF_0000u32 as i32));
+            [Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(words))), Self(_mm512_castsi512_ps(second))]
+        }
     }
     #[inline(always)]
     unsafe fn transpose(src: (*const f32, usize), dst: (*mut f32, usize), rows: usize, cols: usize) {
@@ -210,6 +273,8 @@ unsafe impl Simd for Avx512 {
         // SAFETY: witness.
         unsafe { _mm512_reduce_max_ps(self.0) }
     }
+    apart!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c");
+
     #[inline(always)]
     fn curve(self, act: Act) -> Self {
         // SAFETY: witness.

@@ -19,6 +19,7 @@ mod tests;
 
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Range, Sub};
 
+use crate::element::{bf16, f16};
 use crate::epilogue::Act;
 pub use act::act;
 pub(crate) use act::curve;
@@ -75,6 +76,54 @@ pub unsafe trait Simd:
     /// # Safety
     /// `n` elements can be written.
     unsafe fn store_first(self, to: *mut f32, n: usize);
+
+    /// `LANES` integers.
+    ///
+    /// # Safety
+    /// As [`Simd::load`].
+    unsafe fn load_i8(from: *const i8) -> Self;
+
+    /// Writes all lanes, integers from -128 to 127.
+    ///
+    /// # Safety
+    /// As [`Simd::store`].
+    unsafe fn store_i8(self, to: *mut i8);
+
+    /// `LANES` 16-bit floats.
+    ///
+    /// # Safety
+    /// As [`Simd::load`].
+    unsafe fn load_f16(from: *const f16) -> Self;
+
+    /// Writes all lanes, each the nearest f16.
+    ///
+    /// # Safety
+    /// As [`Simd::store`].
+    unsafe fn store_f16(self, to: *mut f16);
+
+    /// `LANES` 16-bit floats.
+    ///
+    /// # Safety
+    /// As [`Simd::load`].
+    unsafe fn load_bf16(from: *const bf16) -> Self;
+
+    /// Writes all lanes, each the nearest bf16.
+    ///
+    /// # Safety
+    /// As [`Simd::store`].
+    unsafe fn store_bf16(self, to: *mut bf16);
+
+    /// The first and the second of `LANES` pairs.
+    ///
+    /// # Safety
+    /// As [`Simd::load`], of twice as many.
+    unsafe fn load_f16_pairs(from: *const f16) -> [Self; 2];
+
+    /// The first and the second of `LANES` pairs.
+    ///
+    /// # Safety
+    /// As [`Simd::load`], of twice as many.
+    unsafe fn load_bf16_pairs(from: *const bf16) -> [Self; 2];
 
     /// dst[c][r] = src[r][c] for `rows` x `cols` elements, each at most `LANES`; strides are between rows, in elements.
     ///
@@ -153,6 +202,12 @@ pub unsafe trait Simd:
     /// An activation with an exponential, out of line; see [`act`].
     fn curve(self, act: Act) -> Self;
 
+    /// Does a piece of work in a function of its own, compiled with the vector's instructions.
+    ///
+    /// # Safety
+    /// As [`Work::run`].
+    unsafe fn apart<W: Work>(work: W);
+
     /// `f` lane by lane, for what is rare.
     #[inline(always)]
     fn map(self, f: impl Fn(f32) -> f32) -> Self {
@@ -166,22 +221,34 @@ pub unsafe trait Simd:
             Self::load(lanes.as_ptr())
         }
     }
-
-    /// `f` on the lanes of two vectors.
-    #[inline(always)]
-    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        let (mut a, mut b) = ([0f32; MAX_LANES], [0f32; MAX_LANES]);
-        // SAFETY: as in `map`.
-        unsafe {
-            self.store(a.as_mut_ptr());
-            other.store(b.as_mut_ptr());
-            for (a, b) in a.iter_mut().zip(b).take(Self::LANES) {
-                *a = f(*a, b);
-            }
-            Self::load(a.as_ptr())
-        }
-    }
 }
+
+/// Work written once for every vector and compiled apart ([`Simd::apart`]): functions of many loops take the compiler
+/// minutes.
+pub trait Work {
+    /// Does it; `#[inline(always)]`, as every kernel.
+    ///
+    /// # Safety
+    /// The CPU has the vector's instructions, and what the work asks.
+    unsafe fn run<V: Simd>(self);
+}
+
+/// Writes [`Simd::apart`] for a vector.
+macro_rules! apart {
+    ($vector:ty $(, $features:literal)?) => {
+        unsafe fn apart<W: $crate::simd::Work>(work: W) {
+            #[inline(never)]
+            $(#[target_feature(enable = $features)])?
+            unsafe fn compiled<W: $crate::simd::Work>(work: W) {
+                // SAFETY: the caller's; these are the vector's features.
+                unsafe { work.run::<$vector>() }
+            }
+            // SAFETY: the caller's.
+            unsafe { compiled(work) }
+        }
+    };
+}
+pub(crate) use apart;
 
 /// The first `n` elements, at most `LANES`; `fill` behind.
 ///

@@ -3,9 +3,11 @@
 mod product;
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Range, Sub};
 
-use super::Simd;
+use super::{Simd, apart};
+use crate::element::{bf16, f16};
 use crate::epilogue::Act;
 
 /// Eight f32.
@@ -93,6 +95,73 @@ unsafe impl Simd for Neon {
     unsafe fn store_first(self, to: *mut f32, n: usize) {
         // SAFETY: the caller's.
         unsafe { if n == 8 { self.store(to) } else { store_tail(&self, to, n) } }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            let x = vmovl_s8(vld1_s8(from));
+            Self(vcvtq_f32_s32(vmovl_s16(vget_low_s16(x))), vcvtq_f32_s32(vmovl_high_s16(x)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let low = vmovn_s32(vcvtq_s32_f32(self.0));
+            vst1_s8(to, vmovn_s16(vmovn_high_s32(low, vcvtq_s32_f32(self.1))));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller's.
+        unsafe { widened(vld1q_u16(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut f16) {
+        let narrow: uint16x8_t;
+        // SAFETY: the caller's. The intrinsics want a type that is not stable.
+        unsafe {
+            asm!("fcvtn {0:v}.4h, {1:v}.4s", "fcvtn2 {0:v}.8h, {2:v}.4s", out(vreg) narrow, in(vreg) self.0,
+                in(vreg) self.1, options(pure, nomem, nostack, preserves_flags));
+            vst1q_u16(to.cast(), narrow);
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller's. A bf16 is the high half of its f32.
+        unsafe {
+            let x = vld1q_u16(from.cast());
+            let [low, high] = [vshll_n_u16::<16>(vget_low_u16(x)), vshll_high_n_u16::<16>(x)];
+            Self(vreinterpretq_f32_u32(low), vreinterpretq_f32_u32(high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16) {
+        // SAFETY: the caller's.
+        unsafe { vst1q_u16(to.cast(), vcombine_u16(nearest_bf16(self.0), nearest_bf16(self.1))) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_pairs(from: *const f16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let uint16x8x2_t(first, second) = vld2q_u16(from.cast());
+            [widened(first), widened(second)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const bf16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (a, b) = (vld1q_u32(from.cast()), vld1q_u32(from.add(8).cast()));
+            let high = vdupq_n_u32(0xFFFF_0000);
+            let firsts = [vshlq_n_u32::<16>(a), vshlq_n_u32::<16>(b)];
+            let seconds = [vandq_u32(a, high), vandq_u32(b, high)];
+            [
+                Self(vreinterpretq_f32_u32(firsts[0]), vreinterpretq_f32_u32(firsts[1])),
+                Self(vreinterpretq_f32_u32(seconds[0]), vreinterpretq_f32_u32(seconds[1])),
+            ]
+        }
     }
     #[inline(always)]
     unsafe fn transpose(src: (*const f32, usize), dst: (*mut f32, usize), rows: usize, cols: usize) {
@@ -208,6 +277,8 @@ unsafe impl Simd for Neon {
         // SAFETY: the caller's.
         unsafe { product::by_fours(sums, lhs, steps, rhs, stride) }
     }
+    apart!(Neon, "neon");
+
     #[inline(always)]
     fn curve(self, act: Act) -> Self {
         // SAFETY: witness.
@@ -335,6 +406,37 @@ unsafe fn split(x: float32x4_t) -> (float32x4_t, float32x4_t) {
         let extra = vandq_u32(subnormal, vreinterpretq_u32_f32(vdupq_n_f32(24.0)));
         let mantissa = vbslq_u32(vdupq_n_u32(0x007F_FFFF), bits, vdupq_n_u32(0x3F80_0000));
         (vreinterpretq_f32_u32(mantissa), vsubq_f32(exponent, vreinterpretq_f32_u32(extra)))
+    }
+}
+
+/// Eight f16.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+unsafe fn widened(x: uint16x8_t) -> Neon {
+    let (low, high): (float32x4_t, float32x4_t);
+    // SAFETY: the caller's. The intrinsics want a type that is not stable.
+    unsafe {
+        asm!("fcvtl {0:v}.4s, {2:v}.4h", "fcvtl2 {1:v}.4s, {2:v}.8h", out(vreg) low, out(vreg) high, in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    Neon(low, high)
+}
+
+/// The nearest bf16: half of the last place, less where it is even, carries; NaN stays one.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+unsafe fn nearest_bf16(x: float32x4_t) -> uint16x4_t {
+    // SAFETY: the caller's.
+    unsafe {
+        let bits = vreinterpretq_u32_f32(x);
+        let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+        let near = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7FFF)));
+        let quiet = vorrq_u32(bits, vdupq_n_u32(0x0040_0000));
+        vshrn_n_u32::<16>(vbslq_u32(vceqq_f32(x, x), near, quiet))
     }
 }
 

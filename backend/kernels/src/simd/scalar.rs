@@ -2,7 +2,8 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::Simd;
+use super::{Simd, apart};
+use crate::element::{bf16, f16};
 use crate::epilogue::Act;
 
 /// One f32.
@@ -61,6 +62,46 @@ unsafe impl Simd for Scalar {
             // SAFETY: the caller's.
             unsafe { to.write(self.0) }
         }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(from: *const i8) -> Self {
+        // SAFETY: the caller's.
+        Self(f32::from(unsafe { from.read() }))
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, to: *mut i8) {
+        // SAFETY: the caller's.
+        unsafe { to.write(self.0 as i8) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { from.read() }.to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut f16) {
+        // SAFETY: the caller's.
+        unsafe { to.write(f16::from_f32(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller's.
+        Self(unsafe { from.read() }.to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16) {
+        // SAFETY: the caller's.
+        unsafe { to.write(bf16::from_f32(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16_pairs(from: *const f16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe { [Self::load_f16(from), Self::load_f16(from.add(1))] }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_pairs(from: *const bf16) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe { [Self::load_bf16(from), Self::load_bf16(from.add(1))] }
     }
     #[inline(always)]
     unsafe fn transpose(src: (*const f32, usize), dst: (*mut f32, usize), rows: usize, cols: usize) {
@@ -158,6 +199,8 @@ unsafe impl Simd for Scalar {
     fn largest(self) -> f32 {
         self.0
     }
+    apart!(Scalar);
+
     #[inline(always)]
     fn curve(self, act: Act) -> Self {
         super::act::curve(act, self)

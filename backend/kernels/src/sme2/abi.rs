@@ -1,10 +1,17 @@
 //! What every entry owes its caller: preserved registers, a saved ZA, no streaming mode left behind.
 
 use std::arch::asm;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::entries::{copy_entry, depthwise_entry, pack_entry, product_entry, unpack_entry};
-use super::int8::{self, ProductGroups, ProductI8, Quantise};
-use super::{Copy, Pack, Product, Run, Sme2, Taps, Unit, Unpack};
+use tandem_base::{Isa, Scratch, Span, SpanMut, Strided, Task, Team, sme};
+
+use super::entries::{copies, depthwises, gemvs, packs, products, softmaxes, unpacks};
+use super::int8::{self, Convert, Direct, ProductGroups, ProductI8, Quantise};
+use super::{BLOCKS, Copy, Pack, Product, Rows, Run, Segment, Sme2, Taps, Thin, Unit, Unpack};
+use crate::epilogue::{Epilogue, EpilogueArgs};
+use crate::gemm::{Args, KERNELS, Problem, Rhs};
+use crate::kernel::select;
 
 /// Operands of every entry, one group of a k of 3 and a few columns.
 struct Operands {
@@ -54,8 +61,8 @@ impl Operands {
             positions: group,
             ..Product::NONE
         };
-        let pack = Pack { rows: rows.cast(), groups: 1, k: 3, dst, step: group, group: 0 };
-        let unpack = Unpack { planes: src, step: group, channels: 3, rows, groups: 1 };
+        let pack = Pack { rows: rows.cast(), first: 0, groups: 1, k: 3, dst, step: group, group: 0 };
+        let unpack = Unpack { planes: src, step: group, channels: 3, rows, first: 0, groups: 1 };
         let taps = Taps {
             plane: src,
             step: 0,
@@ -70,10 +77,28 @@ impl Operands {
             bias: std::ptr::null(),
             clamp: std::ptr::null(),
         };
+        let blocks = [src; BLOCKS];
+        let thin = Thin {
+            lhs: src,
+            rows: 1,
+            k: 3,
+            blocks: blocks.as_ptr(),
+            count: 3,
+            rhs_step: 8,
+            width: 8,
+            dst,
+            columns: 20,
+            ..Thin::NONE
+        };
+        let constants = [1.0; 8];
+        let sums = std::ptr::null_mut();
+        let softmax =
+            Rows { src, dst, len: 5, rows: 2, src_row: 5, dst_row: 5, constants: &raw const constants, sums };
         let copy = Copy {
             src,
             dst,
             width: 5,
+            step: 2,
             rows: 2,
             src_row: 8,
             dst_row: 8,
@@ -82,11 +107,19 @@ impl Operands {
             dst_plane: 0,
         };
         self.each_of_bytes(&mut with);
-        with("product", product_entry(), (&raw const product).addr());
-        with("pack", pack_entry(), (&raw const pack).addr());
-        with("unpack", unpack_entry(), (&raw const unpack).addr());
-        with("depthwise", depthwise_entry(), (&raw const taps).addr());
-        with("copy", copy_entry(), (&raw const copy).addr());
+        self.each_of_images(&mut with);
+        let descriptions = [
+            (products(), (&raw const product).addr()),
+            (gemvs(), (&raw const thin).addr()),
+            (softmaxes(), (&raw const softmax).addr()),
+            (packs(), (&raw const pack).addr()),
+            (unpacks(), (&raw const unpack).addr()),
+            (depthwises(), (&raw const taps).addr()),
+            (copies(), (&raw const copy).addr()),
+        ];
+        for (entries, description) in descriptions {
+            entries.into_iter().for_each(|(name, entry)| with(name, entry, description));
+        }
     }
 
     /// The entries of [`super::int8`].
@@ -125,15 +158,69 @@ impl Operands {
             dst_scale: std::ptr::null(),
         };
         let groups = ProductGroups { product, scale_step: 0, scale_words: 4, sums: src };
-        let [quantise_entry, product_entry, groups_entry] = int8::entries();
+        let [quantise_entry, product_entry, groups_entry, ..] = int8::entries();
         with("quantise", quantise_entry, (&raw const quantise).addr());
         with("product of bytes", product_entry, (&raw const product).addr());
         with("product of groups", groups_entry, (&raw const groups).addr());
     }
+
+    /// The others of [`super::int8`].
+    fn each_of_images(&mut self, with: &mut impl FnMut(&str, usize, usize)) {
+        let (src, group) = (self.floats.as_ptr(), 2 * self.lanes);
+        let segments = [Segment { first: 0, end: 5, offset: 0 }, Segment::default()];
+        let mut planes = vec![std::ptr::null_mut::<i8>(); group.next_multiple_of(8)];
+        planes[..2].fill(self.out.as_mut_ptr().cast());
+        let direct = Direct {
+            slab: src.cast(),
+            step: group,
+            blocks: 1,
+            runs: &raw const self.run,
+            run_count: 1,
+            weight: src.cast(),
+            width: 8,
+            first: 0,
+            columns: 2,
+            sums: src.cast(),
+            factor: src,
+            shift: src,
+            rows: planes.as_ptr(),
+            segments: segments.as_ptr(),
+            lower: -128,
+            upper: 127,
+            zero: 0,
+            src_zero: 1,
+        };
+        let pixels = Direct { rows: self.rows.as_ptr().cast(), segments: std::ptr::null(), ..direct };
+        let to_i8 = Convert {
+            src,
+            dst: self.out.as_mut_ptr().cast::<i8>(),
+            len: 8 * group + 3,
+            rows: 2,
+            src_row: 5,
+            dst_row: 9 * group,
+            factor: 0.5,
+            zero: -3,
+        };
+        let from_i8 = Convert {
+            src: src.cast::<i8>(),
+            dst: self.out.as_mut_ptr(),
+            len: 8 * group + 3,
+            rows: 2,
+            src_row: 5,
+            dst_row: 9 * group,
+            factor: 0.5,
+            zero: -3,
+        };
+        let [.., direct_entry, to_i8_entry, from_i8_entry] = int8::entries();
+        with("direct convolution to planes", direct_entry, (&raw const direct).addr());
+        with("direct convolution to pixels", direct_entry, (&raw const pixels).addr());
+        with("conversion to i8", to_i8_entry, (&raw const to_i8).addr());
+        with("conversion from i8", from_i8_entry, (&raw const from_i8).addr());
+    }
 }
 
 fn has_sme2() -> bool {
-    tandem_base::Isa::detect().has(tandem_base::Isa::SME2)
+    Isa::detect().has(Isa::SME2)
 }
 
 /// PSTATE.SM and PSTATE.ZA.
@@ -211,4 +298,71 @@ fn entries_save_a_callers_za_first() {
         assert_eq!(svcr(), 0, "{name}: streaming mode or ZA is left on");
         let _ = block.reserved;
     });
+}
+
+/// A task that looks at the mode of every thread that runs its tiles, and how many there are.
+struct Watched<'a> {
+    task: &'a dyn Task,
+    running: AtomicUsize,
+    most: AtomicUsize,
+}
+
+// SAFETY: the inner task's tiles.
+unsafe impl Task for Watched<'_> {
+    fn phases(&self) -> usize {
+        self.task.phases()
+    }
+    fn tiles(&self, phase: usize) -> usize {
+        self.task.tiles(phase)
+    }
+    fn scratch(&self) -> usize {
+        self.task.scratch()
+    }
+    fn workers(&self) -> usize {
+        self.task.workers()
+    }
+    unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+        self.most.fetch_max(1 + self.running.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
+        assert_eq!(svcr(), 0, "before a tile");
+        // SAFETY: the caller's.
+        unsafe { self.task.run(phase, tiles, scratch) }
+        assert_eq!(svcr(), 0, "behind a tile");
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Steps of the unit and of cores in turns, on more threads than there are units.
+#[test]
+fn no_worker_stays_in_streaming_mode_and_few_enter_it() {
+    if !has_sme2() {
+        return;
+    }
+    let [m, n, k] = [9000, 32, 32];
+    let problem = Problem {
+        lhs: Strided::contiguous(&[1, m, k]),
+        rhs: Rhs::Panels,
+        dst: Strided::contiguous(&[1, m, n]),
+        alpha: 1.0,
+        epilogue: Epilogue::default(),
+    };
+    let (lhs, rhs, mut dst) = (vec![1f32; m * k], vec![1f32; k * n], vec![0f32; m * n]);
+    let mut scratch = Scratch::default();
+    let mut crew = Team::global().enter(4);
+    for isa in [Isa::SME2, Isa::NEON].into_iter().cycle().take(20) {
+        let row = select(KERNELS, &problem, isa, &crate::Rates::default()).unwrap().kernel;
+        assert_eq!(row.isa, isa, "{}", row.name);
+        let args = Args {
+            lhs: Span::from(&lhs[..]),
+            rhs: Span::from(&rhs[..]),
+            epilogue: EpilogueArgs::none(),
+            dst: SpanMut::from(&mut dst[..]),
+        };
+        let task = row.bind(&problem, args, SpanMut::empty()).unwrap();
+        assert!(task.tiles(0) > 1, "{}: one tile is one thread's", row.name);
+        let watched = Watched { task: &task, running: AtomicUsize::new(0), most: AtomicUsize::new(0) };
+        crew.run(&watched, &mut scratch);
+        let most = watched.most.into_inner();
+        assert!(isa == Isa::NEON || most <= sme::units(), "{most} threads in {} units", sme::units());
+    }
+    assert!(dst.iter().all(|&x| x == k as f32));
 }

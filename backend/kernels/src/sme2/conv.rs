@@ -1,16 +1,19 @@
 //! Direct convolution on the unit, over planar slabs: every tap and every output channel reads the same one.
+//!
+//! A task is a band of output rows. Where it is the only one, a first phase makes its slab, by channels, and a second one
+//! multiplies it, by panels of columns.
 
 use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut, Strided};
 
-use super::drive::{Columns, Output, Place};
+use super::drive::{Columns, Output, Place, cut, split, tasks};
 use super::finish::Stages;
 use super::slab::{Slab, Tables, Window};
 use super::tables::{Parts, bytes};
 use super::{Product, Run, Segment, Unit};
 use crate::conv::{Args, Conv, Problem};
-use crate::epilogue::EpilogueArgs;
+use crate::element::{Element, Packed};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::simd::Simd;
@@ -21,9 +24,13 @@ struct Plan {
     slab: Slab,
     /// Whether one pixel is all a position reads: slabs are groups then, as those of a matrix.
     pixel: bool,
+    /// Images times bands.
+    bands: usize,
+    /// Parts of a band.
+    split: usize,
 }
 
-fn window(p: &Problem) -> Window {
+pub(super) fn window(p: &Problem) -> Window {
     Window {
         out: p.out_size(),
         input: p.in_size(),
@@ -35,12 +42,26 @@ fn window(p: &Problem) -> Window {
 }
 
 impl Plan {
-    fn new<U: Unit>(p: &Problem) -> Self {
-        let slab = Slab::new(window(p), p.in_channels(), 2 * U::lanes());
-        Self { slab, pixel: p.kernel == [1, 1] && p.src.len() == 1 && p.src[0].stride(1) == 1 }
+    fn new<U: Unit, E: Element>(p: &Problem) -> Self {
+        let slab = Slab::new(window(p), words::<E>(p), 2 * U::lanes());
+        let pixel = p.kernel == [1, 1] && p.src.len() == 1 && p.src[0].stride(1) == 1;
+        let bands = if p.dst.elements() == 0 { 0 } else { p.batch() * slab.bands() };
+        let plan = Self { slab, pixel, bands, split: 1 };
+        Self { split: split(bands, plan.flops(p), panels(p)), ..plan }
     }
 
-    /// Elements from one k to the next and from one group to the next.
+    fn phases(&self) -> usize {
+        if self.split > 1 { 2 } else { 1 }
+    }
+
+    /// Multiply-adds of whole groups, 2 each.
+    fn flops(&self, p: &Problem) -> f64 {
+        let (parts, columns) = p.column_groups();
+        let whole = self.bands * self.slab.widest() * parts * columns.next_multiple_of(self.slab.group);
+        2.0 * whole as f64 * p.k() as f64
+    }
+
+    /// Words from one k to the next and from one group to the next, of `k` words.
     fn steps(&self, k: usize) -> (usize, usize) {
         let group = self.slab.group;
         if self.pixel { (group, group * k) } else { (self.slab.step, group) }
@@ -50,37 +71,60 @@ impl Plan {
         p.kernel[0] * p.kernel[1] * p.src.len()
     }
 
-    /// Segments of a band: of every block one, one more for every row it begins, and its end.
-    fn segments(&self, p: &Problem) -> usize {
-        if planar(p) { 2 * self.slab.widest() / self.slab.group + self.slab.band + 1 } else { 0 }
-    }
-
-    fn scratch(&self, p: &Problem, stages: &Stages) -> usize {
+    fn scratch<E: Element>(&self, p: &Problem, stages: &Stages) -> usize {
         let (rows, columns) = (self.slab.widest(), self.columns(p));
-        let channels = p.in_channels();
-        let floats = [self.slab.elements(channels), channels, columns, stages.sums(rows, columns)];
-        bytes::<*const f32>(self.slab.step)
-            + bytes::<*mut f32>(rows.max(columns))
+        bytes::<*const E>(self.slab.step)
+            + bytes::<*mut E>(rows.max(columns))
+            + bytes::<*const E>(stages.residuals(&p.epilogue, rows))
             + bytes::<Run>(Self::runs(p))
-            + bytes::<Segment>(self.segments(p))
-            + floats.iter().map(|&n| bytes::<f32>(n)).sum::<usize>()
+            + bytes::<Segment>(if planar(p) { self.slab.segments() } else { 0 })
+            + if self.split > 1 { 0 } else { bytes::<u32>(self.slab.words(words::<E>(p))) }
+            + bytes::<E>(p.in_channels())
+            + bytes::<E>(columns)
+            + bytes::<f32>(stages.sums(rows, columns))
     }
 
-    /// Columns of a part, padded to panels and groups.
+    /// Bytes of a band's slab that several tiles make and read.
+    fn shared<E: Element>(&self, p: &Problem) -> usize {
+        if self.split > 1 { bytes::<u32>(self.slab.words(words::<E>(p))) } else { 0 }
+    }
+
+    /// Columns of a column group, padded to panels and groups.
     fn columns(&self, p: &Problem) -> usize {
         panels::padded(p.column_groups().1).next_multiple_of(self.slab.group)
     }
 }
 
+/// Panels of all column groups.
+fn panels(p: &Problem) -> usize {
+    let (parts, columns) = p.column_groups();
+    parts * panels::count(columns)
+}
+
+/// Words of a pixel, segment after segment.
+pub(super) fn words<E: Packed>(p: &Problem) -> usize {
+    p.src.iter().map(|s| s.size(1).div_ceil(E::PER_WORD)).sum()
+}
+
 /// Whether pixels of the destination are contiguous, and channels are not.
-fn planar(p: &Problem) -> bool {
+pub(super) fn planar(p: &Problem) -> bool {
     p.dst.stride(1) != 1 && p.dst.size(1) > 1
 }
 
-fn supports(p: &Problem) -> Result<(), Refusal> {
+fn stages<E: Element>(p: &Problem) -> Stages {
+    let contiguous = |s: Strided| s.stride(1) == 1 || s.size(1) == 1;
+    let adds = E::PER_WORD == 1 && !planar(p) && p.epilogue.residual.is_some_and(contiguous);
+    Stages::of(&p.epilogue, 1.0, adds)
+}
+
+fn supports<E: Element>(p: &Problem) -> Result<(), Refusal> {
     let inner = |s: &Strided, axis: usize| s.stride(axis) == 1 || s.size(axis) == 1;
     let refusals = [
-        (p.groups != 1, "groups"),
+        (p.groups > 1 && p.in_channels() < 4 * p.groups, "groups of fewer than 4 channels"),
+        (
+            p.groups > 1 && !(p.in_channels() / p.groups).is_multiple_of(E::PER_WORD),
+            "groups that share a word",
+        ),
         (p.in_channels() == 0 || p.src.iter().any(|s| s.size(1) == 0), "no channels"),
         (!window(p).fits(), "too many planes"),
         (
@@ -89,141 +133,159 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
         ),
         (planar(p) && !inner(&p.dst, 3), "neither channels nor columns of dst are contiguous"),
         (planar(p) && p.shuffle != 1, "pixel shuffle to planes"),
-        (planar(p) && !Stages::of(&p.epilogue, 1.0).all(), "an epilogue for cores, to planes"),
+        (planar(p) && !stages::<E>(p).all(), "an epilogue for cores, to planes"),
     ];
     refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
 }
 
 /// Multiply-adds of whole groups at the unit's rate, the copies to slabs, and entries.
-fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
-    let plan = Plan::new::<U>(p);
-    let bands = (p.batch() * plan.slab.bands()) as f64;
-    let (parts, columns) = p.column_groups();
-    let whole = bands * (plan.slab.widest() * parts * columns.next_multiple_of(plan.slab.group)) as f64;
-    let product = 2.0 * whole * p.k() as f64 / super::GFLOPS;
-    let copied = bands * (plan.slab.step * p.in_channels()) as f64;
-    let weights = 4.0 * (p.k() * p.padded_columns()) as f64;
-    product.max(weights / rates.dram_gbs) + copied / super::COPY_GELEMS + bands * super::ENTRY_NS
+fn ns<U: Unit, E: Element>(p: &Problem, rates: &Rates) -> f64 {
+    let plan = Plan::new::<U, E>(p);
+    let bands = plan.bands as f64;
+    let copied = bands * (plan.slab.step * words::<E>(p)) as f64;
+    let weights = 4.0 * (p.words(E::PER_WORD) * p.padded_columns()) as f64;
+    let unit = &rates.unit;
+    (plan.flops(p) / unit.gflops(size_of::<E>())).max(unit.read_ns(weights))
+        + copied / unit.copy_gelems
+        + bands * unit.entry_ns
 }
 
 /// The row for a unit; cores finish what it leaves with vectors of `V`.
-pub(crate) const fn row<U: Unit, V: Simd>(name: &'static str, isa: Isa) -> Kernel<Conv> {
+pub(crate) const fn row<U: Unit, V: Simd, E: Element>(name: &'static str, isa: Isa) -> Kernel<Conv<E>> {
     Kernel {
         name,
         isa,
-        supports,
-        ns: ns::<U>,
-        phases: |_| 1,
-        tiles: |p, _| if p.dst.elements() == 0 { 0 } else { p.batch() * Plan::new::<U>(p).slab.bands() },
-        workspace: |p| Workspace { shared: 0, per_worker: scratch::<U>(p) },
-        run: run::<U, V>,
+        supports: supports::<E>,
+        ns: ns::<U, E>,
+        phases: |p| Plan::new::<U, E>(p).phases(),
+        tiles: |p, _| {
+            let plan = Plan::new::<U, E>(p);
+            plan.bands * plan.split
+        },
+        workspace: workspace::<U, E>,
+        run: run::<U, V, E>,
     }
 }
 
-fn scratch<U: Unit>(p: &Problem) -> usize {
-    if p.dst.elements() == 0 { 0 } else { Plan::new::<U>(p).scratch(p, &Stages::of(&p.epilogue, 1.0)) }
+fn workspace<U: Unit, E: Element>(p: &Problem) -> Workspace {
+    let plan = Plan::new::<U, E>(p);
+    let per_worker = if plan.bands == 0 { 0 } else { plan.scratch::<E>(p, &stages::<E>(p)) };
+    Workspace { shared: plan.bands * plan.shared::<E>(p), per_worker }
 }
 
-unsafe fn run<U: Unit, V: Simd>(
+unsafe fn run<U: Unit, V: Simd, E: Element>(
     p: &Problem,
-    args: &Args<'_>,
-    _phase: usize,
+    args: &Args<'_, E>,
+    phase: usize,
     tiles: Range<usize>,
-    _shared: SpanMut<'_, u8>,
+    shared: SpanMut<'_, u8>,
     scratch: SpanMut<'_, u8>,
 ) {
-    let plan = Plan::new::<U>(p);
-    for tile in tiles {
-        let (batch, band) = (tile / plan.slab.bands(), tile % plan.slab.bands());
-        let rows = plan.slab.rows(band);
-        // SAFETY: `Conv::check` passed and the scratch has the size `Plan::scratch` says.
-        unsafe { Band { p, args, plan: &plan, batch, rows }.run::<U, V>(Parts::new(scratch)) }
+    let plan = Plan::new::<U, E>(p);
+    for (band, part) in tasks(tiles, plan.split) {
+        let (batch, rows) = (band / plan.slab.bands(), plan.slab.rows(band % plan.slab.bands()));
+        let mut parts = Parts::new(scratch);
+        let slab: *mut E = if plan.split > 1 {
+            shared.ptr().wrapping_add(band * plan.shared::<E>(p)).cast()
+        } else {
+            parts.take::<u32>(plan.slab.words(words::<E>(p))).cast()
+        };
+        let band = Band { p, args, plan: &plan, batch, rows, slab };
+        // SAFETY: `Conv::check` passed, scratch and shared memory have the sizes `workspace` says.
+        unsafe {
+            if phase == 0 {
+                let group = plan.slab.group;
+                band.fill::<U>(cut(words::<E>(p), plan.split, group, &part), &mut parts);
+            }
+            if phase + 1 == plan.phases() {
+                band.multiply::<U, V>(cut(panels(p), plan.split, 1, &part), &mut parts);
+            }
+        }
     }
 }
 
 /// Some output rows of one image.
-struct Band<'a> {
+struct Band<'a, E> {
     p: &'a Problem,
-    args: &'a Args<'a>,
+    args: &'a Args<'a, E>,
     plan: &'a Plan,
     batch: usize,
     rows: Range<usize>,
+    slab: *mut E,
 }
 
-impl Band<'_> {
-    unsafe fn run<U: Unit, V: Simd>(&self, mut parts: Parts) {
+impl<E: Element> Band<'_, E> {
+    /// Sums and stores some panels of columns.
+    unsafe fn multiply<U: Unit, V: Simd>(&self, panels: Range<usize>, parts: &mut Parts) {
         let (p, plan) = (self.p, self.plan);
-        let stages = Stages::of(&p.epilogue, 1.0);
-        let (rows, columns, channels) = (plan.slab.widest(), plan.columns(p), p.in_channels());
-        let slab: *mut f32 = parts.take(plan.slab.elements(channels));
-        let zeros: *mut f32 = parts.take(channels);
-        let tables = Tables { pixels: parts.take(plan.slab.step), zeros };
+        if panels.is_empty() {
+            return;
+        }
+        let stages = stages::<E>(p);
+        let (rows, columns) = (plan.slab.widest(), plan.columns(p));
         let runs: *mut Run = parts.take(Plan::runs(p));
-        let segments: *mut Segment = parts.take(plan.segments(p));
+        let segments: *mut Segment = parts.take(if planar(p) { plan.slab.segments() } else { 0 });
         let output = Output {
             epilogue: &p.epilogue,
             args: self.args.epilogue,
             alpha: 1.0,
             rows: parts.take(rows.max(columns)),
+            residuals: parts.take(stages.residuals(&p.epilogue, rows)),
             sums: parts.take(stages.sums(rows, columns)),
             spare: parts.take(columns),
             stages: &stages,
         };
         // SAFETY: the caller's; every part has the size its use asks for.
         unsafe {
-            zeros.write_bytes(0, channels);
-            self.fill::<U>(slab, &tables);
-            self.runs(runs);
+            // Those of the first group.
+            plan.slab.list_runs(p.src.iter().map(|s| (s.size(1) / p.groups).div_ceil(E::PER_WORD)), runs);
             if planar(p) {
-                self.to_planes::<U>(slab, runs, segments, &output);
+                self.to_planes::<U>(panels, runs, segments, &output);
             } else {
-                self.to_pixels::<U, V>(slab, runs, output);
+                self.to_pixels::<U, V>(panels, runs, output);
             }
         }
     }
 
-    /// Every tap of every segment.
-    unsafe fn runs(&self, to: *mut Run) {
+    /// Copies some words of channels of the band's inputs, zeros around them, to the slab.
+    unsafe fn fill<U: Unit>(&self, words_of: Range<usize>, parts: &mut Parts) {
         let (p, plan) = (self.p, self.plan);
-        let mut index = 0;
-        for ky in 0..p.kernel[0] {
-            for kx in 0..p.kernel[1] {
-                let mut channel = 0;
-                for src in &p.src {
-                    let count = src.size(1);
-                    let offset = channel * plan.slab.step + plan.slab.tap([ky, kx]);
-                    // SAFETY: the table has room for all of them.
-                    unsafe { to.add(index).write(Run { offset, count }) }
-                    (channel, index) = (channel + count, index + 1);
-                }
+        let zeros: *mut E = parts.take(p.in_channels());
+        let tables = Tables { pixels: parts.take(plan.slab.step), listed: false, outside: zeros };
+        let (step, group) = plan.steps(words::<E>(p));
+        let mut first = 0;
+        // SAFETY: the scratch has a pixel's zeros.
+        unsafe { zeros.write_bytes(0, p.in_channels()) }
+        for (shape, span) in p.src.iter().zip(&self.args.src) {
+            let end = first + shape.size(1).div_ceil(E::PER_WORD);
+            let here = words_of.start.max(first)..words_of.end.min(end);
+            if !here.is_empty() {
+                let image = span.ptr().wrapping_add(self.batch * shape.stride(0));
+                let to = (self.slab.wrapping_add(E::PER_WORD * here.start * step), step, group);
+                let channel = |word: usize| (E::PER_WORD * (word - first)).min(shape.size(1));
+                let source = (image, shape, channel(here.start)..channel(here.end));
+                // SAFETY: the caller's.
+                unsafe { plan.slab.fill::<U, E>(self.rows.start, source, to, &tables) }
             }
-        }
-    }
-
-    /// Copies the band's inputs, zeros around them, to the slab.
-    unsafe fn fill<U: Unit>(&self, slab: *mut f32, tables: &Tables) {
-        let plan = self.plan;
-        let mut channel = 0;
-        for (shape, span) in self.p.src.iter().zip(&self.args.src) {
-            let source = (span.ptr().wrapping_add(self.batch * shape.stride(0)), shape, shape.size(1));
-            let (step, group) = plan.steps(shape.size(1));
-            let to = (slab.wrapping_add(channel * plan.slab.step), step, group);
-            // SAFETY: the caller's.
-            unsafe { plan.slab.fill::<U>(self.rows.start, source, to, tables) }
-            channel += shape.size(1);
+            first = end;
         }
     }
 
     /// The slab as lhs: columns of a position are contiguous in the destination.
-    unsafe fn to_pixels<U: Unit, V: Simd>(&self, slab: *const f32, runs: *const Run, output: Output<'_>) {
+    unsafe fn to_pixels<U: Unit, V: Simd>(
+        &self,
+        panels: Range<usize>,
+        runs: *const Run,
+        output: Output<'_, E>,
+    ) {
         let (p, plan) = (self.p, self.plan);
         let count = plan.slab.positions(self.rows.len());
-        let (parts, n) = p.column_groups();
-        let (k, padded) = (p.k(), panels::padded(n));
+        let (_, n) = p.column_groups();
+        let (k, padded) = (p.words(E::PER_WORD), panels::padded(n));
         let groups = count.div_ceil(plan.slab.group);
-        let (lhs_step, lhs_group) = plan.steps(k);
+        let (lhs_step, lhs_group) = plan.steps(words::<E>(p));
         let product = Product {
-            lhs: slab,
+            lhs: self.slab,
             lhs_step,
             lhs_group,
             groups,
@@ -233,111 +295,107 @@ impl Band<'_> {
             ..Product::NONE
         };
         let [_, ow] = p.out_size();
-        for part in 0..parts {
-            let columns = Columns::panels(self.args.weight.ptr().wrapping_add(part * k * padded), n, k);
-            let e = &output.args;
-            let [bias, scale, shift] =
-                [e.bias, e.scale, e.shift].map(|span| span.skip(part * padded).unwrap_or(span));
-            let here = Output { args: EpilogueArgs { bias, scale, shift, ..*e }, ..output };
-            let place = |y: usize| {
-                let at = |s: &Strided| self.batch * s.stride(0) + self.pixel(s, part, y);
-                let r = p.shuffle;
-                let (residual, next_residual, step) =
-                    p.epilogue.residual.map_or((0, 0, 0), |s| (at(&s), r * s.stride(3), s.stride(1)));
-                let dst = self.args.dst.ptr().wrapping_add(at(&p.dst));
-                Place { count: ow, dst, next: r * p.dst.stride(3), residual, next_residual, step }
+        for (part, here) in tasks(panels, panels::count(n)) {
+            let here = here.start * panels::PANEL..n.min(here.end * panels::PANEL);
+            let weight = self.args.weight.ptr().wrapping_add(E::PER_WORD * part * k * padded);
+            let columns = Columns::panels(weight, n, k);
+            let output = Output { args: output.args.skip(part * padded), ..output };
+            let (r, at) = (p.shuffle, self.pixel(&p.dst, part));
+            let dst = self.args.dst.ptr().wrapping_add(at);
+            let (residual, down, next_residual, step) = p.epilogue.residual.map_or((0, 0, 0, 0), |s| {
+                (self.pixel(&s, part), r * s.stride(2), r * s.stride(3), s.stride(1))
+            });
+            let place = |y: usize| Place {
+                count: ow,
+                dst: dst.wrapping_add(y * r * p.dst.stride(2)),
+                next: r * p.dst.stride(3),
+                residual: residual + y * down,
+                next_residual,
+                step,
             };
-            // The halo's positions lie between the rows.
+            // The halo's positions lie between the rows; without one, rows that follow each other are one.
             let halo = Place { count: plan.slab.halo(), dst: std::ptr::null_mut(), ..place(self.rows.start) };
-            let last = self.rows.end - 1;
-            let places = (self.rows.start..last).flat_map(|y| [place(y), halo]).chain([place(last)]);
+            let dense = |s: &Strided| p.shuffle == 1 && s.stride(2) == ow * s.stride(3);
+            let one = plan.slab.halo() == 0 && dense(&p.dst) && p.epilogue.residual.is_none_or(|s| dense(&s));
+            let (rows, last) =
+                if one { (0, self.rows.start) } else { (self.rows.len() - 1, self.rows.end - 1) };
+            let last = Place { count: if one { count } else { ow }, ..place(last) };
+            let places = (0..rows).flat_map(|y| [place(self.rows.start + y), halo]).chain([last]);
             // SAFETY: the caller's; wanted positions lie in the destination.
-            unsafe { here.store::<U, V>(&product, &columns, places) }
+            unsafe {
+                let lhs = self.slab.add(E::PER_WORD * self.group(part) * lhs_step);
+                output.store::<U, V>(&Product { lhs, ..product }, &columns, here, places)
+            }
         }
     }
 
-    /// Offset of the first pixel of an output row, where a shuffle puts it.
-    fn pixel(&self, s: &Strided, part: usize, y: usize) -> usize {
-        let r = self.p.shuffle;
-        (y * r + part / r) * s.stride(2) + part % r * s.stride(3)
+    /// First word of a part's input channels.
+    fn group(&self, part: usize) -> usize {
+        if self.p.groups > 1 { part * (words::<E>(self.p) / self.p.groups) } else { 0 }
+    }
+
+    /// Offset of a part's first channel of the image's first pixel, where a shuffle puts it.
+    fn pixel(&self, s: &Strided, part: usize) -> usize {
+        let (r, (_, n)) = (self.p.shuffle, self.p.column_groups());
+        let inside = if self.p.groups > 1 {
+            part * n * s.stride(1)
+        } else {
+            part / r * s.stride(2) + part % r * s.stride(3)
+        };
+        self.batch * s.stride(0) + inside
     }
 
     /// The slab as rhs: pixels of a channel are contiguous in the destination.
     unsafe fn to_planes<U: Unit>(
         &self,
-        slab: *const f32,
+        panels: Range<usize>,
         runs: *const Run,
         segments: *mut Segment,
-        output: &Output<'_>,
+        output: &Output<'_, E>,
     ) {
         let (p, plan) = (self.p, self.plan);
-        let (count, n, k) = (plan.slab.positions(self.rows.len()), p.dst.size(1), p.k());
-        let bias = if p.epilogue.bias { output.args.bias.ptr() } else { std::ptr::null() };
-        let blocks = count.div_ceil(plan.slab.group);
+        let (count, (_, n)) = (plan.slab.positions(self.rows.len()), p.column_groups());
+        let (k, blocks) = (p.words(E::PER_WORD), count.div_ceil(plan.slab.group));
+        // A slab of one pixel's positions is in groups already; in another a block follows the other.
+        let (rhs_step, rhs_group) = plan.steps(words::<E>(p));
+        let (rhs_panel, rhs_panels, rhs_width) =
+            if plan.pixel { (rhs_group, blocks, plan.slab.group) } else { (0, 1, blocks * plan.slab.group) };
         // SAFETY: the caller's; segments and rows lie in the destination.
         unsafe {
-            self.segments(count, segments);
+            plan.slab.list_segments(count, |y| (self.rows.start + y) * p.dst.stride(2), segments);
             let image = self.args.dst.ptr().add(self.batch * p.dst.stride(0));
-            for panel in 0..panels::count(n) {
+            for (part, panel) in panels.map(|panel| (panel / panels::count(n), panel % panels::count(n))) {
                 let (first, width) = (panel * panels::PANEL, panels::width(n, panel));
+                let image = image.add(part * n * p.dst.stride(1));
+                let bias = output.args.bias.ptr().wrapping_add(part * panels::padded(n) + first);
                 let groups = width.div_ceil(plan.slab.group);
                 for i in 0..groups * plan.slab.group {
                     let row = image.wrapping_add((first + i) * p.dst.stride(1));
                     let wanted = i < width && first + i < n;
                     output.rows.add(i).write(if wanted { row } else { std::ptr::null_mut() });
                 }
-                // A slab of one pixel's positions is in groups already; in another a block follows the other.
-                let (rhs_step, rhs_panel, panels, width_of_panel) = if plan.pixel {
-                    (plan.slab.group, plan.slab.group * k, blocks, plan.slab.group)
-                } else {
-                    (plan.slab.step, 0, 1, blocks * plan.slab.group)
-                };
                 U::product(&Product {
-                    lhs: self.args.weight.ptr().add(first * k),
+                    lhs: self.args.weight.ptr().add(E::PER_WORD * (part * panels::padded(n) + first) * k),
                     lhs_step: width,
                     lhs_group: plan.slab.group,
                     groups,
                     runs,
                     run_count: Plan::runs(p),
-                    rhs: slab,
+                    rhs: self.slab.add(E::PER_WORD * self.group(part) * rhs_step),
                     rhs_step,
                     rhs_panel,
-                    panels,
-                    width: width_of_panel,
+                    panels: rhs_panels,
+                    width: rhs_width,
                     rows: output.rows,
+                    residuals: std::ptr::null(),
                     columns: blocks * plan.slab.group,
                     positions: width,
-                    bias: if bias.is_null() { bias } else { bias.add(first) },
+                    bias: if p.epilogue.bias { bias } else { std::ptr::null() },
                     clamp: output.stages.clamp(),
                     first: 0,
                     segments,
                 });
             }
-        }
-    }
-
-    /// Which positions of each block lie in which image row.
-    unsafe fn segments(&self, count: usize, mut to: *mut Segment) {
-        let (p, plan) = (self.p, self.plan);
-        let (width, [_, ow]) = (plan.slab.plane[1], p.out_size());
-        for block in (0..count).step_by(plan.slab.group) {
-            let end = (block + plan.slab.group).min(count);
-            let mut at = block;
-            while at < end {
-                let (y, x) = (at / width, at % width);
-                let last = end.min(y * width + ow);
-                if at < last {
-                    let row = (self.rows.start + y) * p.dst.stride(2);
-                    let offset = row as isize + x as isize - (at - block) as isize;
-                    // SAFETY: the table has room for one a block and one a row, and the blocks' ends.
-                    unsafe { to.write(Segment { first: at - block, end: last - block, offset }) }
-                    to = to.wrapping_add(1);
-                }
-                at = (y + 1) * width;
-            }
-            // SAFETY: as above.
-            unsafe { to.write(Segment::default()) }
-            to = to.wrapping_add(1);
         }
     }
 }

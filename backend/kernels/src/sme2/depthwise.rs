@@ -43,24 +43,31 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
         (planes > 16, "too many planes"),
         (!inner(&p.src), "neither channels nor columns of src are contiguous"),
         (!inner(&p.dst), "neither channels nor columns of dst are contiguous"),
-        (!channels_inner(&p.dst) && !Stages::of(&p.epilogue, 1.0).all(), "an epilogue for cores, to planes"),
+        (
+            !channels_inner(&p.dst) && !Stages::of(&p.epilogue, 1.0, false).all(),
+            "an epilogue for cores, to planes",
+        ),
     ];
     refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
 }
 
 /// Positions of all channels at the unit's rate of multi-vector multiply-adds, and the copies.
-fn ns<U: Unit>(p: &Problem, _: &Rates) -> f64 {
+fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
     let slab = slab::<U>(p);
     let tiles = tiles::<U>(p) as f64;
     let positions = tiles * (slab.widest() * CHANNELS.min(p.dst.size(1))) as f64;
     let taps = (p.kernel[0] * p.kernel[1]) as f64;
     let copied = Depthwise::cost(p).bytes / 4.0;
-    2.0 * positions * taps / super::VECTOR_GFLOPS + copied / super::COPY_GELEMS + tiles * super::ENTRY_NS
+    let unit = &rates.unit;
+    2.0 * positions * taps / unit.vector_gflops + copied / unit.copy_gelems + tiles * unit.entry_ns
+}
+
+fn blocks(p: &Problem) -> usize {
+    p.dst.size(1).div_ceil(CHANNELS)
 }
 
 fn tiles<U: Unit>(p: &Problem) -> usize {
-    let blocks = p.dst.size(1).div_ceil(CHANNELS);
-    if p.dst.elements() == 0 { 0 } else { p.dst.size(0) * blocks * slab::<U>(p).bands() }
+    if p.dst.elements() == 0 { 0 } else { p.dst.size(0) * blocks(p) * slab::<U>(p).bands() }
 }
 
 fn scratch<U: Unit>(p: &Problem) -> usize {
@@ -68,8 +75,8 @@ fn scratch<U: Unit>(p: &Problem) -> usize {
         return 0;
     }
     let slab = slab::<U>(p);
-    let rows = slab.widest();
-    let floats = [slab.elements(CHANNELS), CHANNELS, CHANNELS * rows, CHANNELS, CHANNELS * rows];
+    let (rows, channels) = (slab.widest(), panels::padded(p.dst.size(1)));
+    let floats = [slab.words(CHANNELS), channels, CHANNELS * rows, channels, CHANNELS * rows];
     bytes::<*const f32>(slab.step)
         + bytes::<*mut f32>(rows)
         + bytes::<usize>(p.kernel[0] * p.kernel[1])
@@ -99,13 +106,14 @@ unsafe fn run<U: Unit, V: Simd>(
     scratch: SpanMut<'_, u8>,
 ) {
     let slab = slab::<U>(p);
-    let blocks = p.dst.size(1).div_ceil(CHANNELS);
+    let (blocks, start) = (blocks(p), tiles.start);
     for tile in tiles {
-        let (rest, band) = (tile / slab.bands(), tile % slab.bands());
-        let (batch, block) = (rest / blocks, rest % blocks);
+        let (rest, block) = (tile / blocks, tile % blocks);
+        let (batch, band) = (rest / slab.bands(), rest % slab.bands());
         let channel = block * CHANNELS;
         let channels = CHANNELS.min(p.dst.size(1) - channel);
-        let band = Band { p, args, slab: &slab, batch, channel, channels, rows: slab.rows(band) };
+        let listed = tile > start && block > 0;
+        let band = Band { p, args, slab: &slab, batch, channel, channels, rows: slab.rows(band), listed };
         // SAFETY: `Depthwise::check` passed and the scratch has the size `scratch` says.
         unsafe { band.run::<U, V>(Parts::new(scratch)) }
     }
@@ -120,28 +128,33 @@ struct Band<'a> {
     channel: usize,
     channels: usize,
     rows: Range<usize>,
+    /// Whether the scratch has the tables already: those of the channels in front.
+    listed: bool,
 }
 
 impl Band<'_> {
     unsafe fn run<U: Unit, V: Simd>(&self, mut parts: Parts) {
         let (p, slab) = (self.p, self.slab);
-        let stages = Stages::of(&p.epilogue, 1.0);
+        let stages = Stages::of(&p.epilogue, 1.0, false);
         let taps = p.kernel[0] * p.kernel[1];
-        let plane: *mut f32 = parts.take(slab.elements(CHANNELS));
-        let zeros: *mut f32 = parts.take(CHANNELS);
-        let tables = Tables { pixels: parts.take(slab.step), zeros };
+        let plane: *mut f32 = parts.take(slab.words(CHANNELS));
+        let (all, listed) = (panels::padded(p.dst.size(1)), self.listed);
+        let zeros: *mut f32 = parts.take(all);
+        let tables = Tables { pixels: parts.take(slab.step), listed, outside: zeros };
         let offsets: *mut usize = parts.take(taps);
         let (sums, step): (*mut f32, usize) = (parts.take(CHANNELS * slab.widest()), slab.widest());
         let groups = slab.positions(self.rows.len()).div_ceil(slab.group);
         let src = &p.src;
-        let image =
-            self.args.src.ptr().wrapping_add(self.batch * src.stride(0) + self.channel * src.stride(1));
+        let image = self.args.src.ptr().wrapping_add(self.batch * src.stride(0));
+        let source = (image, src, self.channel..self.channel + self.channels);
         let bias = self.args.epilogue.bias.ptr().wrapping_add(self.channel);
         // SAFETY: the caller's; every part has the size its use asks for.
         unsafe {
-            zeros.write_bytes(0, CHANNELS);
+            if !listed {
+                zeros.write_bytes(0, all);
+            }
             let to = (plane, slab.step, 2 * U::lanes());
-            slab.fill::<U>(self.rows.start, (image, src, self.channels), to, &tables);
+            slab.fill::<U, f32>(self.rows.start, source, to, &tables);
             for tap in 0..taps {
                 offsets.add(tap).write(slab.tap([tap / p.kernel[1], tap % p.kernel[1]]));
             }
@@ -167,11 +180,10 @@ impl Band<'_> {
         }
     }
 
-    /// Channel `self.channel` of the first output row.
+    /// Channel 0 of the first output row.
     fn dst(&self) -> *mut f32 {
         let d = &self.p.dst;
-        let at = self.batch * d.stride(0) + self.channel * d.stride(1) + self.rows.start * d.stride(2);
-        self.args.dst.ptr().wrapping_add(at)
+        self.args.dst.ptr().wrapping_add(self.batch * d.stride(0) + self.rows.start * d.stride(2))
     }
 
     unsafe fn to_planes<U: Unit>(&self, sums: *const f32, step: usize) {
@@ -180,8 +192,9 @@ impl Band<'_> {
         unsafe {
             U::copy(&Copy {
                 src: sums,
-                dst: self.dst(),
+                dst: self.dst().wrapping_add(self.channel * d.stride(1)),
                 width: d.size(3),
+                step: 1,
                 rows: self.rows.len(),
                 src_row: self.slab.plane[1],
                 dst_row: d.stride(2),
@@ -201,7 +214,7 @@ impl Band<'_> {
     ) {
         let (p, slab, d) = (self.p, self.slab, &self.p.dst);
         let rows: *mut *mut f32 = parts.take(slab.widest());
-        let spare: *mut f32 = parts.take(CHANNELS);
+        let spare: *mut f32 = parts.take(panels::padded(d.size(1)));
         let sums: *mut f32 = parts.take(CHANNELS * slab.widest());
         let positions = slab.positions(self.rows.len());
         let groups = positions.div_ceil(2 * U::lanes());
@@ -210,20 +223,23 @@ impl Band<'_> {
         // SAFETY: the caller's; rows lie in the destination or the scratch.
         unsafe {
             if stages.all() {
-                let mut to = rows;
-                for y in 0..self.rows.len() {
-                    to = list(to, dst.wrapping_add(y * d.stride(2)), width, |row| row.wrapping_add(next));
-                    let halo = slab.halo().min(end.offset_from_unsigned(to));
-                    to = list(to, spare, halo, |row| row);
+                if !self.listed {
+                    let mut to = rows;
+                    for y in 0..self.rows.len() {
+                        let dst = dst.wrapping_add(y * d.stride(2));
+                        to = list(to, dst, width, |row| row.wrapping_add(next));
+                        to = list(to, spare, slab.halo().min(end.offset_from_unsigned(to)), |row| row);
+                    }
+                    list(to, spare, end.offset_from_unsigned(to), |row| row);
                 }
-                list(to, spare, end.offset_from_unsigned(to), |row| row);
-            } else {
-                list(rows, sums, end.offset_from_unsigned(rows), |row| row.wrapping_add(CHANNELS));
-            }
-            U::unpack(&Unpack { planes, step, channels: self.channels, rows, groups });
-            if stages.all() {
+                let first = self.channel;
+                U::unpack(&Unpack { planes, step, channels: self.channels, rows, first, groups });
                 return;
             }
+            if !self.listed {
+                list(rows, sums, end.offset_from_unsigned(rows), |row| row.wrapping_add(CHANNELS));
+            }
+            U::unpack(&Unpack { planes, step, channels: self.channels, rows, first: 0, groups });
             for (y, x) in (0..self.rows.len()).flat_map(|y| (0..width).map(move |x| (y, x))) {
                 let (residual, step) = p.epilogue.residual.map_or((0, 0), |r| {
                     let y = (self.rows.start + y) * r.stride(2) + x * r.stride(3);
@@ -231,10 +247,10 @@ impl Band<'_> {
                 });
                 // Columns count from channel 0.
                 let sums = sums.add((y * slab.plane[1] + x) * CHANNELS).wrapping_sub(self.channel);
-                let dst = dst.wrapping_add(y * d.stride(2) + x * next).wrapping_sub(self.channel);
+                let dst = dst.wrapping_add(y * d.stride(2) + x * next);
                 let row = Row { sums, dst, residual, step };
                 let channels = self.channel..self.channel + self.channels;
-                finish::<V>(&p.epilogue, &self.args.epilogue, 1.0, &row, channels);
+                finish::<V, f32>(&p.epilogue, &self.args.epilogue, 1.0, &row, channels);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The matrix unit's contract in scalar Rust.
 
-use super::{Copy, Pack, Product, Rows, Segment, Taps, Unit, Unpack};
+use super::{Copy, Pack, Product, Rows, Segment, Taps, Thin, Unit, Unpack};
+use crate::element::{Element, Packed};
 
 /// A unit with vectors of `LANES` f32.
 pub struct Emulated<const LANES: usize>;
@@ -10,48 +11,40 @@ impl<const LANES: usize> Unit for Emulated<LANES> {
         LANES
     }
 
-    unsafe fn pack(p: &Pack) {
+    unsafe fn pack<E: Packed>(p: &Pack<E>) {
+        let g = E::PER_WORD;
         for group in 0..p.groups {
             for position in 0..2 * LANES {
                 // SAFETY: the caller's.
                 unsafe {
-                    let row = *p.rows.add(group * 2 * LANES + position);
-                    for k in 0..p.k {
-                        *p.dst.add(group * p.group + k * p.step + position) = *row.add(k);
+                    let row = (*p.rows.add(group * 2 * LANES + position)).add(p.first);
+                    for k in 0..p.k.next_multiple_of(g) {
+                        let to = g * (group * p.group + k / g * p.step + position) + k % g;
+                        *p.dst.add(to) = if k < p.k { *row.add(k) } else { E::default() };
                     }
                 }
             }
         }
     }
 
-    unsafe fn product(p: &Product) {
-        let mut segments = p.segments;
-        let mut first = p.first;
-        for panel in 0..p.panels {
-            for block in (0..p.width).step_by(2 * LANES) {
-                let columns = p.columns.saturating_sub(first).min(p.width - block).min(2 * LANES);
-                let rhs = p.rhs.wrapping_add(panel * p.rhs_panel + block);
-                let mut next = segments;
-                for position in 0..p.groups * 2 * LANES {
-                    let sums = |column: usize| {
-                        // SAFETY: the caller's.
-                        let sum = unsafe { sum::<LANES>(p, rhs.wrapping_add(column), position) };
-                        let at = if segments.is_null() { first + column } else { position };
-                        // SAFETY: the caller's.
-                        unsafe { finish(p, sum, at) }
-                    };
-                    // SAFETY: the caller's.
-                    unsafe {
-                        let row = *p.rows.add(position);
-                        if segments.is_null() {
-                            (0..columns).for_each(|column| *row.add(first + column) = sums(column));
-                        } else {
-                            next = scatter(segments, row, sums);
-                        }
-                    }
-                }
-                segments = next;
-                first += columns;
+    unsafe fn product<E: Element>(p: &Product<E>) {
+        // SAFETY: the caller's.
+        unsafe { multiply::<LANES, E, E>(p, p.rows) }
+    }
+
+    unsafe fn sums<E: Element>(p: &Product<E>) {
+        // SAFETY: the caller's.
+        unsafe { multiply::<LANES, E, f32>(p, p.rows.cast()) }
+    }
+
+    unsafe fn gemv(p: &Thin) {
+        for (row, column) in (0..p.rows).flat_map(|row| (0..p.columns).map(move |column| (row, column))) {
+            // SAFETY: the caller's.
+            unsafe {
+                let rhs = (*p.blocks.add(column / p.width)).add(column % p.width);
+                let lhs = p.lhs.add(row * p.lhs_row);
+                let sum = (0..p.k).fold(0f32, |sum, k| (*lhs.add(k)).mul_add(*rhs.add(k * p.rhs_step), sum));
+                *p.dst.add(row * p.dst_row + column) = bounded(sum, p.bias, column, p.clamp);
             }
         }
     }
@@ -81,8 +74,14 @@ impl<const LANES: usize> Unit for Emulated<LANES> {
                 let mut sum = 0f32;
                 for i in 0..p.len {
                     let e = (*from.add(i) - max).exp();
-                    *to.add(i) = e;
+                    if p.sums.is_null() {
+                        *to.add(i) = e;
+                    }
                     sum += e;
+                }
+                if !p.sums.is_null() {
+                    *p.sums.add(row) = [max, sum];
+                    continue;
                 }
                 (0..p.len).for_each(|i| *to.add(i) *= 1.0 / sum);
             }
@@ -94,25 +93,62 @@ impl<const LANES: usize> Unit for Emulated<LANES> {
             for channel in 0..p.channels {
                 // SAFETY: the caller's.
                 unsafe {
-                    *(*p.rows.add(position)).add(channel) = *p.planes.add(channel * p.step + position);
+                    let to = (*p.rows.add(position)).add(p.first + channel);
+                    *to = *p.planes.add(channel * p.step + position);
                 }
             }
         }
     }
 
-    unsafe fn copy(copy: &Copy) {
+    unsafe fn copy<E: Packed>(copy: &Copy<E>) {
         // SAFETY: the caller's.
-        unsafe { copy.every(1) }
+        unsafe { copy.on_core() }
     }
 
-    unsafe fn clear(dst: *mut f32, count: usize) {
+    unsafe fn splat<E: Packed>(dst: *mut E, count: usize, value: E) {
         // SAFETY: the caller's.
-        unsafe { dst.write_bytes(0, count) }
+        unsafe { (0..count * E::PER_WORD).for_each(|i| dst.add(i).write(value)) }
+    }
+}
+
+/// The product of `E` with rows of `D`.
+unsafe fn multiply<const LANES: usize, E: Element, D: Element>(p: &Product<E>, rows: *const *mut D) {
+    let mut segments = p.segments;
+    let mut first = p.first;
+    for panel in 0..p.panels {
+        for block in (0..p.width).step_by(2 * LANES) {
+            let columns = p.columns.saturating_sub(first).min(p.width - block).min(2 * LANES);
+            let rhs = p.rhs.wrapping_add(E::PER_WORD * (panel * p.rhs_panel + block));
+            let mut next = segments;
+            for position in 0..p.groups * 2 * LANES {
+                let sums = |column: usize| {
+                    // SAFETY: the caller's.
+                    let sum = unsafe { sum::<LANES, E>(p, rhs.wrapping_add(E::PER_WORD * column), position) };
+                    // SAFETY: the caller's.
+                    unsafe { D::from_f32(finish(p, sum, position, first + column)) }
+                };
+                // SAFETY: the caller's.
+                unsafe {
+                    let row = *rows.add(position);
+                    if segments.is_null() {
+                        (0..columns).for_each(|column| *row.add(first + column) = sums(column));
+                    } else {
+                        next = scatter(segments, row, sums);
+                    }
+                }
+            }
+            segments = next;
+            first += columns;
+        }
     }
 }
 
 /// Stores a block's segments of one row; where the next block's begin.
-unsafe fn scatter(mut list: *const Segment, row: *mut f32, sums: impl Fn(usize) -> f32) -> *const Segment {
+pub(super) unsafe fn scatter<D>(
+    mut list: *const Segment,
+    row: *mut D,
+    sums: impl Fn(usize) -> D,
+) -> *const Segment {
     // SAFETY: the caller's.
     unsafe {
         loop {
@@ -129,7 +165,7 @@ unsafe fn scatter(mut list: *const Segment, row: *mut f32, sums: impl Fn(usize) 
 }
 
 /// The sum of one position and the block's column at `rhs`; of nothing for a position that does not exist.
-unsafe fn sum<const LANES: usize>(p: &Product, rhs: *const f32, position: usize) -> f32 {
+unsafe fn sum<const LANES: usize, E: Element>(p: &Product<E>, rhs: *const E, position: usize) -> f32 {
     if position >= p.positions {
         return 0.0;
     }
@@ -145,8 +181,10 @@ unsafe fn sum<const LANES: usize>(p: &Product, rhs: *const f32, position: usize)
                 } else {
                     (k * p.lhs_step, run.offset + i * p.rhs_step)
                 };
-                let lhs = *p.lhs.add(group * p.lhs_group + lane + at_lhs);
-                sum = lhs.mul_add(*rhs.add(at_rhs), sum);
+                for i in 0..E::PER_WORD {
+                    let lhs = *p.lhs.add(E::PER_WORD * (group * p.lhs_group + lane + at_lhs) + i);
+                    sum = lhs.to_f32().mul_add((*rhs.add(E::PER_WORD * at_rhs + i)).to_f32(), sum);
+                }
                 k += 1;
             }
         }
@@ -154,11 +192,20 @@ unsafe fn sum<const LANES: usize>(p: &Product, rhs: *const f32, position: usize)
     sum
 }
 
-/// Bias and clamp of a sum; a bias of nothing where positions do not exist.
-unsafe fn finish(p: &Product, x: f32, at: usize) -> f32 {
-    let there = p.segments.is_null() || at < p.positions;
+/// Bias, residual and clamp of a sum; a bias of nothing where positions do not exist.
+unsafe fn finish<E: Element>(p: &Product<E>, sum: f32, position: usize, column: usize) -> f32 {
     // SAFETY: the caller's.
-    unsafe { bounded(x, if there { p.bias } else { std::ptr::null() }, at, p.clamp) }
+    unsafe {
+        if !p.segments.is_null() {
+            let bias = if position < p.positions { p.bias } else { std::ptr::null() };
+            return bounded(sum, bias, position, p.clamp);
+        }
+        if p.residuals.is_null() {
+            return bounded(sum, p.bias, column, p.clamp);
+        }
+        let x = bounded(sum, p.bias, column, std::ptr::null());
+        bounded(x + (*(*p.residuals.add(position)).add(column)).to_f32(), std::ptr::null(), column, p.clamp)
+    }
 }
 
 /// Bias number `at`, if there are any, and clamp.

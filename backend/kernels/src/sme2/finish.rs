@@ -2,30 +2,27 @@
 
 use std::ops::Range;
 
+use crate::element::Element;
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
 use crate::simd::{self, Simd};
 
 /// What the unit does with its sums.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Stages {
-    /// All there is to do: a bias, if any, and a clamp.
+    /// All there is to do: a bias, a residual and a clamp, if any.
     All { clamp: Option<[f32; 2]> },
     /// Nothing: a core finishes the rows.
     None,
 }
 
 impl Stages {
-    pub fn of(e: &Epilogue, alpha: f32) -> Self {
+    /// `adds`: the unit can add the residual, if there is one.
+    pub fn of(e: &Epilogue, alpha: f32, adds: bool) -> Self {
         let act = if e.act == Act::None { e.act2 } else { e.act };
-        let one = e.act == Act::None || e.act2 == Act::None;
-        let clamp = match act {
-            Act::None => None,
-            Act::Relu => Some([0.0, f32::INFINITY]),
-            Act::Clamp { lo, hi } => Some([lo, hi]),
-            _ => return Self::None,
-        };
-        if one && alpha == 1.0 && !e.scale_shift && e.residual.is_none() {
-            Self::All { clamp }
+        let one = e.act == Act::None || (e.act2 == Act::None && e.residual.is_none());
+        let Some(clamp) = act.clamp() else { return Self::None };
+        if one && alpha == 1.0 && !e.scale_shift && (adds || e.residual.is_none()) {
+            Self::All { clamp: (act != Act::None).then_some(clamp) }
         } else {
             Self::None
         }
@@ -49,6 +46,11 @@ impl Stages {
         }
     }
 
+    /// Rows of `rows` whose residuals the unit adds.
+    pub fn residuals(&self, e: &Epilogue, rows: usize) -> usize {
+        if self.all() && e.residual.is_some() { rows } else { 0 }
+    }
+
     /// Columns of `n` multiplied at once.
     pub fn chunk(&self, n: usize) -> usize {
         if self.all() { n } else { CHUNK.min(n) }
@@ -62,9 +64,9 @@ impl Stages {
 
 /// One position: column 0 of its sums and of its destination, where its residual lies and how far apart its columns.
 #[derive(Clone, Copy)]
-pub(super) struct Row {
+pub(crate) struct Row<E> {
     pub sums: *const f32,
-    pub dst: *mut f32,
+    pub dst: *mut E,
     pub residual: usize,
     pub step: usize,
 }
@@ -74,11 +76,11 @@ pub(super) struct Row {
 /// # Safety
 /// Sums, destination and operands reach the columns; the CPU has the vector's instructions.
 #[inline(always)]
-pub(super) unsafe fn finish<V: Simd>(
+pub(crate) unsafe fn finish<V: Simd, E: Element>(
     e: &Epilogue,
-    args: &EpilogueArgs<'_>,
+    args: &EpilogueArgs<'_, E>,
     alpha: f32,
-    row: &Row,
+    row: &Row<E>,
     columns: Range<usize>,
 ) {
     for c in columns.clone().step_by(V::LANES) {
@@ -96,27 +98,44 @@ pub(super) unsafe fn finish<V: Simd>(
                 x = x.mul_add(scale, V::load_first(args.shift.ptr().add(c), n));
             }
             if e.residual.is_some() {
-                x = x + residual::<V>(args.residual.ptr().add(row.residual + c * row.step), row.step, n);
+                x = x + load::<V, E>(args.residual.ptr().add(row.residual + c * row.step), row.step, n);
             }
             if e.act2 != Act::None {
                 x = simd::act(e.act2, x);
             }
-            x.store_first(row.dst.add(c), n);
+            store(x, row.dst.add(c), n);
         }
     }
 }
 
+/// `n` elements `step` apart.
 #[inline(always)]
-unsafe fn residual<V: Simd>(from: *const f32, step: usize, n: usize) -> V {
-    // SAFETY: the caller's: n elements `step` apart.
+unsafe fn load<V: Simd, E: Element>(from: *const E, step: usize, n: usize) -> V {
+    // SAFETY: the caller's.
     unsafe {
-        if step == 1 {
-            return V::load_first(from, n);
+        if E::PER_WORD == 1 && step == 1 {
+            return V::load_first(from.cast(), n);
         }
         let mut lanes = [0f32; simd::MAX_LANES];
         for (i, lane) in lanes.iter_mut().enumerate().take(n) {
-            *lane = *from.add(i * step);
+            *lane = (*from.add(i * step)).to_f32();
         }
         V::load(lanes.as_ptr())
+    }
+}
+
+/// The first `n` lanes to neighbours.
+#[inline(always)]
+unsafe fn store<V: Simd, E: Element>(x: V, to: *mut E, n: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        if E::PER_WORD == 1 {
+            return x.store_first(to.cast(), n);
+        }
+        let mut lanes = [0f32; simd::MAX_LANES];
+        x.store(lanes.as_mut_ptr());
+        for (i, lane) in lanes.iter().enumerate().take(n) {
+            *to.add(i) = E::from_f32(*lane);
+        }
     }
 }

@@ -1,15 +1,20 @@
-//! Matrix products on the unit: lhs becomes slabs, rhs is read where it lies.
+//! Matrix products on the unit: lhs becomes slabs, rhs is read where it lies, if it lies in words of k.
+//!
+//! A task is a run of positions. Where it is the only one, a first phase makes its slab and a second one multiplies it, by
+//! columns.
 
 use std::ops::Range;
 
-use tandem_base::{Isa, SpanMut};
+use tandem_base::{Isa, SpanMut, Strided};
 
-use super::drive::{Columns, Output, Place, list};
+use super::drive::{Columns, Output, Place, cut, list, split, tasks};
 use super::finish::Stages;
 use super::tables::{Parts, bytes};
-use super::{Pack, Product, Run, Unit};
+use super::{Copy, Pack, Product, Run, Unit};
+use crate::element::Element;
 use crate::gemm::{Args, Gemm, Problem, Rhs};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
+use crate::panels;
 use crate::simd::Simd;
 
 /// Bytes of lhs a task holds: they stay in L2 while panel after panel passes.
@@ -20,16 +25,26 @@ const SLAB_BYTES: usize = 512 << 10;
 enum Lhs {
     /// k is contiguous: packed to slabs.
     Rows,
-    /// Positions are contiguous: read as it lies.
+    /// Positions are contiguous: read as it lies, or its k put together to words.
     Columns,
+}
+
+/// Slabs of rhs, if it needs any.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Slabs {
+    /// Panels, or rows of single k: read as they lie.
+    None,
+    /// k is contiguous: packed as lhs.
+    Packed,
+    /// Columns are contiguous: k put together to words.
+    Paired,
 }
 
 /// The cut of a problem.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     lhs: Lhs,
-    /// Whether k of rhs is contiguous, which makes it be packed as well.
-    turned: bool,
+    rhs: Slabs,
     /// Parts with a right-hand side or an lhs matrix of their own, and the positions of one.
     parts: usize,
     positions: usize,
@@ -38,28 +53,66 @@ struct Plan {
     group: usize,
     n: usize,
     k: usize,
+    /// Words of k.
+    words: usize,
+    /// Parts of a task.
+    split: usize,
 }
 
 impl Plan {
-    fn new<U: Unit>(p: &Problem) -> Self {
+    fn new<U: Unit, E: Element>(p: &Problem) -> Self {
         let [batch, m, n, k] = p.sizes();
         let lhs = if p.lhs.stride(2) == 1 || k == 1 { Lhs::Rows } else { Lhs::Columns };
-        let (turned, shared) = match p.rhs {
-            Rhs::Panels => (false, true),
-            Rhs::Strided(r) => (r.stride(2) != 1 && n > 1, r.stride(0) == 0 || batch == 1),
+        let (rhs, shared) = match p.rhs {
+            Rhs::Panels => (Slabs::None, true),
+            Rhs::Strided(r) => {
+                let slabs = match r.stride(2) == 1 || n == 1 {
+                    true if E::PER_WORD == 1 => Slabs::None,
+                    true => Slabs::Paired,
+                    false => Slabs::Packed,
+                };
+                (slabs, r.stride(0) == 0 || batch == 1)
+            }
         };
         let (parts, positions) = if shared && lhs == Lhs::Rows { (1, batch * m) } else { (batch, m) };
         let group = 2 * U::lanes();
-        let fitting = SLAB_BYTES / (4 * k.max(1)) / group * group;
-        Self { lhs, turned, parts, positions, task: fitting.max(group), group, n, k }
+        let words = k.div_ceil(E::PER_WORD);
+        let fitting = SLAB_BYTES / (4 * words.max(1)) / group * group;
+        let task = fitting.max(group);
+        let plan = Self { lhs, rhs, parts, positions, task, group, n, k, words, split: 1 };
+        // Columns put together to words are so all at once.
+        let units = if rhs == Slabs::Paired { 1 } else { n.div_ceil(plan.unit()) };
+        Self { split: split(plan.parts * plan.tasks(), plan.flops(), units), ..plan }
     }
 
+    /// Multiply-adds of whole groups and blocks, 2 each.
+    fn flops(&self) -> f64 {
+        let whole =
+            self.parts * self.positions.next_multiple_of(self.group) * self.n.next_multiple_of(self.group);
+        2.0 * whole as f64 * self.k as f64
+    }
+
+    /// Columns that a part has a multiple of.
+    fn unit(&self) -> usize {
+        panels::PANEL.max(self.group)
+    }
+
+    fn phases<E: Element>(&self) -> usize {
+        if self.split > 1 && self.slabs::<E>()[0] > 0 { 2 } else { 1 }
+    }
+
+    /// Tasks of a part with an operand of its own.
     fn tasks(&self) -> usize {
         self.positions.div_ceil(self.task)
     }
 
     fn tiles(&self) -> usize {
-        if self.n == 0 { 0 } else { self.parts * self.tasks() }
+        if self.n == 0 { 0 } else { self.parts * self.tasks() * self.split }
+    }
+
+    /// Bytes of a task's slab that several tiles make and read.
+    fn shared<E: Element>(&self) -> usize {
+        if self.phases::<E>() > 1 { bytes::<u32>(self.slabs::<E>()[0]) } else { 0 }
     }
 
     /// Positions of the largest task, whole groups.
@@ -67,24 +120,34 @@ impl Plan {
         self.task.min(self.positions.next_multiple_of(self.group))
     }
 
-    /// Elements of lhs slabs and of rhs slabs, with the room packing writes beyond.
-    fn slabs(&self) -> [usize; 2] {
-        let lhs = if self.lhs == Lhs::Rows { self.widest() * self.k } else { 0 };
-        let rhs = if self.turned { self.n.next_multiple_of(self.group) * self.k } else { 0 };
-        [lhs, rhs]
+    /// Words of lhs slabs and of rhs slabs, with the room packing writes beyond.
+    fn slabs<E: Element>(&self) -> [usize; 2] {
+        let lhs = if self.lhs == Lhs::Rows || E::PER_WORD > 1 { self.widest() } else { 0 };
+        let rhs = if self.rhs == Slabs::None { 0 } else { self.n.next_multiple_of(self.group) };
+        [lhs * self.words, rhs * self.words]
     }
 
     /// Rows one call packs at most.
     fn table(&self) -> usize {
-        self.widest().max(if self.turned { self.n.next_multiple_of(self.group) } else { 0 })
+        self.widest().max(if self.rhs == Slabs::Packed { self.n.next_multiple_of(self.group) } else { 0 })
     }
 
-    fn scratch(&self, stages: &Stages) -> usize {
+    fn scratch<E: Element>(&self, p: &Problem) -> usize {
+        let stages = stages::<E>(p);
         let sums = stages.sums(self.widest(), self.n);
-        let tables = bytes::<*const f32>(self.table()) + bytes::<*mut f32>(self.widest());
-        let [lhs, rhs] = self.slabs();
-        tables + [lhs, rhs, self.n, sums].iter().map(|&n| bytes::<f32>(n)).sum::<usize>()
+        let tables = bytes::<*const f32>(self.table())
+            + bytes::<*mut f32>(self.widest())
+            + bytes::<*const f32>(stages.residuals(&p.epilogue, self.widest()));
+        let [lhs, rhs] = self.slabs::<E>();
+        let lhs = if self.phases::<E>() > 1 { 0 } else { lhs };
+        tables + [lhs, rhs, sums].iter().map(|&n| bytes::<u32>(n)).sum::<usize>() + bytes::<E>(self.n)
     }
+}
+
+fn stages<E: Element>(p: &Problem) -> Stages {
+    let contiguous = |s: Strided| s.stride(2) == 1 || s.size(2) == 1;
+    let adds = E::PER_WORD == 1 && p.epilogue.residual.is_some_and(contiguous);
+    Stages::of(&p.epilogue, p.alpha, adds)
 }
 
 fn supports(p: &Problem) -> Result<(), Refusal> {
@@ -107,49 +170,64 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 }
 
 /// Multiply-adds of whole groups and blocks at the unit's rate, and the copies to slabs.
-fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
-    let plan = Plan::new::<U>(p);
-    let whole =
-        plan.parts * plan.positions.next_multiple_of(plan.group) * plan.n.next_multiple_of(plan.group);
-    let copied: usize = plan.slabs().iter().sum();
-    let product = 2.0 * whole as f64 * plan.k as f64 / super::GFLOPS;
-    let weights = 4.0 * (plan.k * plan.n) as f64 / rates.dram_gbs;
-    product.max(weights) + (plan.parts * copied) as f64 / super::COPY_GELEMS + super::ENTRY_NS
+fn ns<U: Unit, E: Element>(p: &Problem, rates: &Rates) -> f64 {
+    let plan = Plan::new::<U, E>(p);
+    let copied: usize = plan.slabs::<E>().iter().sum();
+    let unit = &rates.unit;
+    let weights = unit.read_ns(4.0 * (plan.words * plan.n) as f64);
+    (plan.flops() / unit.gflops(size_of::<E>())).max(weights)
+        + (plan.parts * copied) as f64 / unit.copy_gelems
+        + unit.entry_ns
 }
 
-fn scratch<U: Unit>(p: &Problem) -> usize {
-    Plan::new::<U>(p).scratch(&Stages::of(&p.epilogue, p.alpha))
+fn workspace<U: Unit, E: Element>(p: &Problem) -> Workspace {
+    let plan = Plan::new::<U, E>(p);
+    Workspace { shared: plan.parts * plan.tasks() * plan.shared::<E>(), per_worker: plan.scratch::<E>(p) }
 }
 
 /// The row for a unit; cores finish what it leaves with vectors of `V`.
-pub(crate) const fn row<U: Unit, V: Simd>(name: &'static str, isa: Isa) -> Kernel<Gemm> {
+pub(crate) const fn row<U: Unit, V: Simd, E: Element>(name: &'static str, isa: Isa) -> Kernel<Gemm<E>> {
     Kernel {
         name,
         isa,
         supports,
-        ns: ns::<U>,
-        phases: |_| 1,
-        tiles: |p, _| Plan::new::<U>(p).tiles(),
-        workspace: |p| Workspace { shared: 0, per_worker: scratch::<U>(p) },
-        run: run::<U, V>,
+        ns: ns::<U, E>,
+        phases: |p| Plan::new::<U, E>(p).phases::<E>(),
+        tiles: |p, _| Plan::new::<U, E>(p).tiles(),
+        workspace: workspace::<U, E>,
+        run: run::<U, V, E>,
     }
 }
 
-unsafe fn run<U: Unit, V: Simd>(
+unsafe fn run<U: Unit, V: Simd, E: Element>(
     p: &Problem,
-    args: &Args<'_>,
-    _phase: usize,
+    args: &Args<'_, E>,
+    phase: usize,
     tiles: Range<usize>,
-    _shared: SpanMut<'_, u8>,
+    shared: SpanMut<'_, u8>,
     scratch: SpanMut<'_, u8>,
 ) {
-    let plan = Plan::new::<U>(p);
-    for tile in tiles {
-        let (part, task) = (tile / plan.tasks(), tile % plan.tasks());
-        let start = task * plan.task;
+    let plan = Plan::new::<U, E>(p);
+    for (task, cut) in tasks(tiles, plan.split) {
+        let (part, start) = (task / plan.tasks(), task % plan.tasks() * plan.task);
         let positions = start..(start + plan.task).min(plan.positions);
-        // SAFETY: `Gemm::check` passed and the scratch has the size `Plan::scratch` says.
-        unsafe { task_tile::<U, V>(p, args, &plan, part, positions, Parts::new(scratch)) }
+        let mut parts = Parts::new(scratch);
+        let table = parts.take(plan.table());
+        let slab = if plan.phases::<E>() > 1 {
+            shared.ptr().wrapping_add(task * plan.shared::<E>()).cast()
+        } else {
+            parts.take::<u32>(plan.slabs::<E>()[0]).cast()
+        };
+        let task = Task { p, args, plan: &plan, part, positions, table, slab };
+        // SAFETY: `Gemm::check` passed, scratch and shared memory have the sizes `workspace` says.
+        unsafe {
+            if phase == 0 {
+                task.fill::<U>(&cut);
+            }
+            if phase + 1 == plan.phases::<E>() {
+                task.multiply::<U, V>(&cut, &mut parts);
+            }
+        }
     }
 }
 
@@ -158,65 +236,158 @@ fn offset(strides: &[usize], part: usize, position: usize, m: usize) -> usize {
     (part + position / m) * strides[0] + position % m * strides[1]
 }
 
-unsafe fn task_tile<U: Unit, V: Simd>(
-    p: &Problem,
-    args: &Args<'_>,
-    plan: &Plan,
+/// Some positions of one matrix.
+struct Task<'a, E> {
+    p: &'a Problem,
+    args: &'a Args<'a, E>,
+    plan: &'a Plan,
     part: usize,
     positions: Range<usize>,
-    mut parts: Parts,
-) {
-    let [_, m, n, k] = p.sizes();
-    let groups = positions.len().div_ceil(plan.group);
-    let rows = groups * plan.group;
-    let stages = Stages::of(&p.epilogue, p.alpha);
-    let from: *mut *const f32 = parts.take(plan.table());
-    let [lhs_slab, rhs_slab] = plan.slabs().map(|slab| parts.take::<f32>(slab));
-    let output = Output {
-        epilogue: &p.epilogue,
-        args: args.epilogue,
-        alpha: p.alpha,
-        rows: parts.take(rows),
-        sums: parts.take(stages.sums(rows, n)),
-        spare: parts.take(n),
-        stages: &stages,
-    };
-    let (l, d) = (p.lhs.strides(), p.dst.strides());
-    let lhs = |position| args.lhs.ptr().wrapping_add(offset(l, part, position, m));
-    let places = stretches(positions.clone(), m).map(|Range { start, end }| {
-        let (residual, next_residual, step) = p
-            .epilogue
-            .residual
-            .map_or((0, 0, 0), |r| (offset(r.strides(), part, start, m), r.stride(1), r.stride(2)));
-        let dst = args.dst.ptr().wrapping_add(offset(d, part, start, m));
-        Place { count: end - start, dst, next: d[1], residual, next_residual, step }
-    });
-    // SAFETY: positions lie in lhs and dst, tables and slabs in the scratch.
-    unsafe {
-        let columns = rhs::<U>(p, args, plan, part, from, rhs_slab);
-        let run = Run { offset: 0, count: k };
-        let mut product = Product {
-            lhs: lhs(positions.start),
-            lhs_step: p.lhs.stride(2),
-            lhs_group: plan.group,
-            groups,
-            runs: &raw const run,
-            run_count: 1,
-            positions: positions.len(),
-            ..Product::NONE
-        };
-        if plan.lhs == Lhs::Rows {
-            let mut to = from;
-            for Range { start, end } in stretches(positions.clone(), m) {
-                to = list(to, lhs(start), end - start, |row| row.wrapping_add(l[1]));
-            }
-            list(to, *from, rows - positions.len(), |row| row);
-            let group = plan.group * k;
-            U::pack(&Pack { rows: from, groups, k, dst: lhs_slab, step: plan.group, group });
-            product =
-                Product { lhs: lhs_slab, lhs_step: plan.group, lhs_group: group, positions: rows, ..product };
+    /// [`Plan::table`] pointers.
+    table: *mut *const E,
+    /// Where lhs goes, if it has slabs.
+    slab: *mut E,
+}
+
+impl<E: Element> Task<'_, E> {
+    fn lhs(&self, position: usize) -> *const E {
+        let [_, m, _, _] = self.p.sizes();
+        self.args.lhs.ptr().wrapping_add(offset(self.p.lhs.strides(), self.part, position, m))
+    }
+
+    /// Makes what some parts have of the slab.
+    unsafe fn fill<U: Unit>(&self, cut_of: &Range<usize>) {
+        let (p, plan) = (self.p, self.plan);
+        if plan.lhs == Lhs::Columns && E::PER_WORD > 1 {
+            let lhs = (self.lhs(self.positions.start), p.lhs.stride(2), plan.k);
+            let here = cut(plan.words, plan.split, 1, cut_of);
+            // SAFETY: positions lie in lhs, the slab has room for them.
+            unsafe { pair::<U, E>(lhs, here, self.positions.len(), self.slab) }
+        } else if plan.lhs == Lhs::Rows {
+            // SAFETY: the caller's.
+            unsafe { self.pack::<U>(cut(self.positions.len(), plan.split, plan.group, cut_of)) }
         }
-        output.store::<U, V>(&product, &columns, places);
+    }
+
+    /// Packs positions, counted from the task's, whose k are contiguous.
+    unsafe fn pack<U: Unit>(&self, here: Range<usize>) {
+        let (plan, [_, m, _, k]) = (self.plan, self.p.sizes());
+        let (groups, group) = (here.len().div_ceil(plan.group), plan.group * plan.words);
+        if groups == 0 {
+            return;
+        }
+        let dst = self.slab.wrapping_add(E::PER_WORD * here.start * plan.words);
+        let positions = self.positions.start + here.start..self.positions.start + here.end;
+        let next = self.p.lhs.stride(1);
+        // SAFETY: positions lie in lhs, the table and the slab have room for whole groups.
+        unsafe {
+            let mut to = self.table;
+            for Range { start, end } in stretches(positions.clone(), m) {
+                to = list(to, self.lhs(start), end - start, |row| row.wrapping_add(next));
+            }
+            list(to, self.lhs(positions.start), groups * plan.group - positions.len(), |row| row);
+            U::pack(&Pack { rows: self.table, first: 0, groups, k, dst, step: plan.group, group });
+        }
+    }
+
+    /// Multiplies with the columns of some parts.
+    unsafe fn multiply<U: Unit, V: Simd>(&self, cut_of: &Range<usize>, parts: &mut Parts) {
+        let (p, args, plan) = (self.p, self.args, self.plan);
+        let ([_, m, n, _], positions) = (p.sizes(), self.positions.clone());
+        let here = cut(n, plan.split, plan.unit(), cut_of);
+        if here.is_empty() {
+            return;
+        }
+        let (rows, stages) = (positions.len().next_multiple_of(plan.group), stages::<E>(p));
+        let rhs_slab: *mut E = parts.take::<u32>(plan.slabs::<E>()[1]).cast();
+        let output = Output {
+            epilogue: &p.epilogue,
+            args: args.epilogue,
+            alpha: p.alpha,
+            rows: parts.take(rows),
+            residuals: parts.take(stages.residuals(&p.epilogue, rows)),
+            sums: parts.take(stages.sums(rows, n)),
+            spare: parts.take(n),
+            stages: &stages,
+        };
+        let d = p.dst.strides();
+        let places = stretches(positions, m).map(|Range { start, end }| {
+            let (residual, next_residual, step) = p
+                .epilogue
+                .residual
+                .map_or((0, 0, 0), |r| (offset(r.strides(), self.part, start, m), r.stride(1), r.stride(2)));
+            let dst = args.dst.ptr().wrapping_add(offset(d, self.part, start, m));
+            Place { count: end - start, dst, next: d[1], residual, next_residual, step }
+        });
+        let run = Run { offset: 0, count: plan.words };
+        let product = Product { runs: &raw const run, run_count: 1, ..self.product() };
+        // SAFETY: positions lie in lhs and dst, tables and slabs in the scratch.
+        unsafe {
+            let rhs = self.rhs::<U>(&here, rhs_slab);
+            output.store::<U, V>(&product, &rhs, here, places);
+        }
+    }
+
+    /// The product's positions.
+    fn product(&self) -> Product<E> {
+        let (plan, positions) = (self.plan, self.positions.len());
+        let (group, groups) = (plan.group, positions.div_ceil(plan.group));
+        let product = Product { lhs: self.slab.cast_const(), groups, ..Product::NONE };
+        match plan.lhs {
+            Lhs::Rows => Product {
+                lhs_step: group,
+                lhs_group: group * plan.words,
+                positions: groups * group,
+                ..product
+            },
+            Lhs::Columns if E::PER_WORD > 1 => {
+                Product { lhs_step: positions, lhs_group: group, positions, ..product }
+            }
+            Lhs::Columns => Product {
+                lhs: self.lhs(self.positions.start),
+                lhs_step: self.p.lhs.stride(2),
+                lhs_group: group,
+                positions,
+                ..product
+            },
+        }
+    }
+
+    /// Where rhs is read; makes slabs of `columns` of it where it needs them.
+    unsafe fn rhs<U: Unit>(&self, columns: &Range<usize>, slab: *mut E) -> Columns<E> {
+        let (plan, rhs) = (self.plan, self.args.rhs.ptr());
+        let Plan { n, group, words: k, .. } = *plan;
+        let Rhs::Strided(r) = self.p.rhs else { return Columns::panels(rhs, n, k) };
+        let rhs = rhs.wrapping_add(self.part * r.stride(0));
+        match plan.rhs {
+            Slabs::None => Columns { rhs, n, k, step: r.stride(1), panel: 0, width: n, packed: false },
+            Slabs::Packed => {
+                let first = rhs.wrapping_add(columns.start * r.stride(2));
+                // SAFETY: the caller's: the table and the slab have room for whole groups.
+                unsafe { self.turn::<U>((first, r.stride(2)), columns.len(), slab) }
+                // The slab begins with the first of the columns.
+                let rhs = slab.wrapping_sub(E::PER_WORD * columns.start * k);
+                Columns { rhs, n, k, step: group, panel: group * k, width: group, packed: false }
+            }
+            Slabs::Paired => {
+                // SAFETY: the caller's: the slab has room.
+                unsafe { pair::<U, E>((rhs, r.stride(1), plan.k), 0..k, n, slab) }
+                Columns { rhs: slab, n, k, step: n, panel: 0, width: n, packed: false }
+            }
+        }
+    }
+
+    /// Columns of rhs `step` apart, whose k are contiguous, to slabs.
+    unsafe fn turn<U: Unit>(&self, (first, step): (*const E, usize), columns: usize, dst: *mut E) {
+        let Plan { group, words, k, .. } = *self.plan;
+        let groups = columns.div_ceil(group);
+        // SAFETY: the caller's: the table and the slab have room for whole groups.
+        unsafe {
+            let to = list(self.table, first, columns, |row| row.wrapping_add(step));
+            list(to, first, groups * group - columns, |row| row);
+            let rows = self.table.cast_const();
+            U::pack(&Pack { rows, first: 0, groups, k, dst, step: group, group: group * words });
+        }
     }
 }
 
@@ -231,40 +402,28 @@ fn stretches(positions: Range<usize>, m: usize) -> impl Iterator<Item = Range<us
     })
 }
 
-/// Where a part's rhs is read; packs it where its k are contiguous.
-unsafe fn rhs<U: Unit>(
-    p: &Problem,
-    args: &Args<'_>,
-    plan: &Plan,
-    part: usize,
-    rows: *mut *const f32,
-    slab: *mut f32,
-) -> Columns {
-    let (rhs, n, k) = (args.rhs.ptr(), plan.n, plan.k);
-    match p.rhs {
-        Rhs::Panels => Columns::panels(rhs, plan.n, plan.k),
-        Rhs::Strided(r) => {
-            let rhs = rhs.wrapping_add(part * r.stride(0));
-            if plan.turned {
-                // SAFETY: the caller's: the table and the slab have room for whole groups.
-                unsafe { turn::<U>(plan, rhs, r.stride(2), rows, slab) }
-                let step = plan.group;
-                Columns { rhs: slab, n, k, step, panel: step * k, width: step, packed: false }
-            } else {
-                Columns { rhs, n, k, step: r.stride(1), panel: 0, width: n, packed: false }
-            }
-        }
-    }
-}
-
-/// Columns of rhs, whose k are contiguous, to slabs.
-unsafe fn turn<U: Unit>(plan: &Plan, rhs: *const f32, column: usize, rows: *mut *const f32, slab: *mut f32) {
-    let groups = plan.n.div_ceil(plan.group);
-    // SAFETY: the caller's: the table and the slab have room for whole groups.
-    unsafe {
-        let to = list(rows, rhs, plan.n, |row| row.wrapping_add(column));
-        list(to, rhs, groups * plan.group - plan.n, |row| row);
-        let group = plan.group * plan.k;
-        U::pack(&Pack { rows, groups, k: plan.k, dst: slab, step: plan.group, group });
+/// Some words of `k` rows of `width` neighbours, `step` apart, to rows of words.
+unsafe fn pair<U: Unit, E: Element>(
+    (src, step, k): (*const E, usize, usize),
+    words: Range<usize>,
+    width: usize,
+    dst: *mut E,
+) {
+    let first = E::PER_WORD * words.start;
+    let copy = Copy {
+        src: src.wrapping_add(first * step),
+        dst: dst.wrapping_add(first * width),
+        width,
+        step: 1,
+        rows: 1,
+        src_row: 0,
+        dst_row: 0,
+        planes: k.min(E::PER_WORD * words.end) - first.min(k),
+        src_plane: step,
+        dst_plane: width,
+    };
+    if copy.planes > 0 {
+        // SAFETY: the caller's.
+        unsafe { U::copy(&copy) }
     }
 }

@@ -1,15 +1,19 @@
 //! Softmax and log-softmax along one dimension.
 
+mod apart;
 mod scalar;
 #[cfg(test)]
 mod tests;
 mod vector;
 
-#[cfg(any(target_arch = "aarch64", test))]
+#[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
 pub(crate) use scalar::rows;
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_in_place, check_len};
+use crate::widen::tables;
+#[cfg(any(test, feature = "emulated"))]
+use crate::{simd::Scalar, sme2::Emulated};
 
 /// The family.
 pub struct Softmax;
@@ -59,5 +63,16 @@ pub static KERNELS: &[Kernel<Softmax>] = &[
     vector::NEON,
     scalar::ROW,
     #[cfg(target_arch = "aarch64")]
-    crate::sme2::softmax_row::<crate::sme2::Sme2>("sme2-rows", tandem_base::Isa::SME2),
+    crate::sme2::softmax_row::<crate::sme2::Sme2, crate::simd::Neon>("sme2-rows", tandem_base::Isa::SME2),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::softmax_row::<Emulated<4>, Scalar>("emulated-sme2-128", tandem_base::Isa::EMULATED_SME2_128),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::softmax_row::<Emulated<8>, Scalar>("emulated-sme2-256", tandem_base::Isa::EMULATED_SME2_256),
+    #[cfg(any(test, feature = "emulated"))]
+    crate::sme2::softmax_row::<Emulated<16>, Scalar>(
+        "emulated-sme2-512",
+        tandem_base::Isa::EMULATED_SME2_512,
+    ),
 ];
+
+tables!(Softmax);

@@ -26,6 +26,9 @@ pub(super) use neon::NEON;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{AVX2, AVX512};
 
+/// Names of Winograd's rows of f32.
+pub(super) const ROWS: [&str; 3] = ["avx512-winograd-4x4", "avx2-winograd-4x4", "neon-winograd-4x4"];
+
 use plan::{BLOCK, FREQUENCIES, Order, Plan};
 
 use super::{Conv, Problem};
@@ -81,6 +84,6 @@ fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
     let reads = 4.0 * filter * rows * plan.groups() as f64 / rates.l2_gbs;
     let vectors =
         tiles * (blocks * costs.input + columns * costs.output) + transforms * rows * columns * costs.filter;
-    let memory = exposed * Conv::cost(p).bytes / rates.dram_gbs;
+    let memory = exposed * <Conv>::cost(p).bytes / rates.dram_gbs;
     products.max(reads) + vectors / rates.vector_gelems + memory
 }

@@ -7,6 +7,7 @@ use crate::conv::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
 use crate::kernel::{Family, Kernel, Rates, select};
 use crate::panels;
+use crate::testing::sample;
 
 const CANARY: f32 = -12345.5;
 
@@ -187,7 +188,9 @@ impl Data {
     fn compare(&self, name: &str, got: &[f32]) -> f64 {
         let shape = &self.problem.dst;
         let mut touched = vec![false; got.len()];
-        let (mut worst, tolerance) = (0.0f64, tolerance(self.problem.in_channels()));
+        let e = &self.problem.epilogue;
+        let gain = steepest(e.act) * steepest(e.act2);
+        let (mut worst, tolerance) = (0.0f64, gain * tolerance(self.problem.in_channels()));
         let [batch, columns, oh, ow] = shape.sizes().try_into().unwrap();
         for i in 0..shape.elements() {
             let index = [i / (columns * oh * ow) % batch, i / (oh * ow) % columns, i / ow % oh, i % ow];
@@ -218,6 +221,16 @@ fn tolerance(channels: usize) -> f64 {
     5.0 * 96.0 / 3.0 * eps * ((6.0 * c + c * c / 2.0) / 3.0).sqrt() + 8.0 * eps
 }
 
+/// The steepest slope of an activation: by how much it can enlarge an error (scales are within -1..1).
+fn steepest(act: Act) -> f64 {
+    match act {
+        Act::HardSwish => 1.5,
+        Act::Gelu => 1.13,
+        Act::Silu => 1.1,
+        _ => 1.0,
+    }
+}
+
 fn acts() -> impl Strategy<Value = Act> {
     let usual = [Act::None, Act::Relu, Act::Clamp { lo: -0.5, hi: 1.5 }];
     let rare = [Act::Gelu, Act::Silu, Act::HardSwish, Act::LeakyRelu { slope: 0.1 }, Act::Tanh];
@@ -238,7 +251,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(sample(0..60u32).count() as u32))]
 
     #[test]
     fn any_shape_matches_the_direct_sum(case in cases()) {
@@ -382,10 +395,10 @@ fn is_picked_where_it_pays() {
     let rates = Rates::default();
     let best = |p: &Problem| rows().map(|row| (row.ns)(p, &rates)).fold(f64::INFINITY, f64::min);
     // A direct row at 85 % of the multiply-add rate.
-    let direct = |p: &Problem| Conv::cost(p).flops / (0.85 * rates.fma_gflops);
+    let direct = |p: &Problem| <Conv>::cost(p).flops / (0.85 * rates.fma_gflops);
     let sizes = |channels: usize, size: usize, columns: usize| {
         let mut p = plain(&[1], 3, 1).data().problem;
-        p.src = vec![image(1, channels, [size, size], 0)];
+        p.src = vec![image(1, channels, [size, size], 0)].into();
         p.dst = image(1, columns, [size, size], 0);
         p
     };
@@ -410,8 +423,8 @@ fn is_picked_where_it_pays() {
 fn empty_output_is_nothing_to_do() {
     let mut problem = plain(&[8], 8, 8).data().problem;
     problem.dst = image(0, 8, [8, 8], 0);
-    problem.src = vec![image(0, 8, [8, 8], 0)];
-    assert_eq!(Conv::cost(&problem).flops, 0.0);
+    problem.src = vec![image(0, 8, [8, 8], 0)].into();
+    assert_eq!(<Conv>::cost(&problem).flops, 0.0);
     for row in rows() {
         let tiles = (0..(row.phases)(&problem)).map(|phase| (row.tiles)(&problem, phase));
         assert!((row.workspace)(&problem).shared < 1 << 20 && tiles.clone().sum::<usize>() == 0);

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::{ByteUnit, PARAMETERS, ProductGroups, ProductI8, Quantise, zero_pair};
+use super::{ByteUnit, Convert, Direct, PARAMETERS, ProductGroups, ProductI8, Quantise, zero_pair};
 use crate::panels;
-use crate::qgemm::Parameters;
+use crate::quant::{Parameters, bound, requantise, rounded};
 use crate::sme2::Emulated;
+use crate::sme2::emulated::scatter;
 
 impl<const LANES: usize> ByteUnit for Emulated<LANES> {
     unsafe fn quantise(q: &Quantise) {
@@ -60,6 +61,49 @@ impl<const LANES: usize> ByteUnit for Emulated<LANES> {
                 bound(total * *e.params.add(2 * 2 * LANES) + bias, *p.clamp)
             }
         });
+    }
+
+    unsafe fn direct(d: &Direct) {
+        let wide = 2 * LANES;
+        let mut segments = d.segments;
+        for block in 0..d.blocks {
+            let mut next = segments;
+            for channel in d.first..d.columns.min(d.first + d.width) {
+                // SAFETY: the caller's.
+                let value = |position: usize| unsafe { direct(d, channel, block * wide + position) };
+                // SAFETY: the caller's.
+                unsafe {
+                    if segments.is_null() {
+                        for i in 0..wide {
+                            *(*d.rows.add(block * wide + i)).add(channel) = value(i);
+                        }
+                    } else {
+                        next = scatter(segments, *d.rows.add(channel - d.first), value);
+                    }
+                }
+            }
+            segments = next;
+        }
+    }
+
+    unsafe fn f32_to_i8(rows: &Convert<f32, i8>) {
+        let parameters = Parameters { inverse: rows.factor, zero: rows.zero, scale: 1.0 / rows.factor };
+        // SAFETY: the caller's.
+        unsafe { convert(rows, |x| parameters.rounded(x)) }
+    }
+
+    unsafe fn i8_to_f32(rows: &Convert<i8, f32>) {
+        // SAFETY: the caller's.
+        unsafe { convert(rows, |q| (i32::from(q) - rows.zero) as f32 * rows.factor) }
+    }
+}
+
+unsafe fn convert<S: Copy, D>(rows: &Convert<S, D>, value: impl Fn(S) -> D) {
+    for (row, i) in (0..rows.rows).flat_map(|row| (0..rows.len).map(move |i| (row, i))) {
+        // SAFETY: the caller's.
+        unsafe {
+            *rows.dst.add(row * rows.dst_row + i) = value(*rows.src.add(row * rows.src_row + i));
+        }
     }
 }
 
@@ -120,11 +164,27 @@ unsafe fn finish(p: &ProductI8, sum: i32, scale: f32, column: usize) -> f32 {
         let column = *p.scale.add(column);
         match p.dst_scale.as_ref() {
             None => bound((sum as f32 * scale).mul_add(column, bias), *p.clamp),
-            Some(dst) => bound((sum as f32).mul_add(column, bias).round_ties_even(), *p.clamp) * dst,
+            Some(dst) => rounded(sum.into(), [column, bias], *p.clamp) * dst,
         }
     }
 }
 
-fn bound(x: f32, [lo, hi]: [f32; 2]) -> f32 {
-    if x.is_nan() { x } else { x.max(lo).min(hi) }
+/// One position of a channel.
+unsafe fn direct(d: &Direct, channel: usize, position: usize) -> i8 {
+    let (mut sum, mut word) = (0, 0);
+    // SAFETY: the caller's.
+    unsafe {
+        for run in 0..d.run_count {
+            let run = *d.runs.add(run);
+            for i in 0..run.count {
+                let slab = d.slab.add(4 * (run.offset + i * d.step + position));
+                let weight = d.weight.add((word * d.width + channel - d.first) * 4);
+                sum += (0..4).map(|i| i32::from(*slab.add(i)) * i32::from(*weight.add(i))).sum::<i32>();
+                word += 1;
+            }
+        }
+        sum += i32::from(d.src_zero as i16) * *d.sums.add(channel);
+        let column = [*d.factor.add(channel), *d.shift.add(channel)];
+        requantise(sum.into(), column, [d.lower, d.upper], d.zero)
+    }
 }

@@ -30,23 +30,16 @@
 .equ I8_CLAMP, 128
 .equ I8_DST_SCALE, 136
 
-.macro OUTER_I8 a0, a1, b0, b1, type=b
-    smopa za0.s, p0/m, p0/m, \a0\().\type, \b0\().\type
-    smopa za1.s, p0/m, p0/m, \a0\().\type, \b1\().\type
-    smopa za2.s, p0/m, p0/m, \a1\().\type, \b0\().\type
-    smopa za3.s, p0/m, p0/m, \a1\().\type, \b1\().\type
-.endm
-
 // Four words of both operands, `at` vectors on.
 .macro WORDS4_I8 at0, at4
     ld1b {z0.b-z3.b}, pn10/z, [x24, #\at0, mul vl]
     ld1b {z16.b-z19.b}, pn10/z, [x25, #\at0, mul vl]
     ld1b {z4.b-z7.b}, pn10/z, [x24, #\at4, mul vl]
     ld1b {z20.b-z23.b}, pn10/z, [x25, #\at4, mul vl]
-    OUTER_I8 z0, z1, z16, z17
-    OUTER_I8 z2, z3, z18, z19
-    OUTER_I8 z4, z5, z20, z21
-    OUTER_I8 z6, z7, z22, z23
+    OUTER_i8 z0, z1, z16, z17
+    OUTER_i8 z2, z3, z18, z19
+    OUTER_i8 z4, z5, z20, z21
+    OUTER_i8 z6, z7, z22, z23
 .endm
 
 // A word of nibbles times 16: the low ones first in k.
@@ -64,10 +57,10 @@
     NIBBLES z21, z17
     NIBBLES z22, z18
     NIBBLES z23, z19
-    OUTER_I8 z0, z1, z20, z21
-    OUTER_I8 z2, z3, z16, z17
-    OUTER_I8 z4, z5, z22, z23
-    OUTER_I8 z6, z7, z18, z19
+    OUTER_i8 z0, z1, z20, z21
+    OUTER_i8 z2, z3, z16, z17
+    OUTER_i8 z4, z5, z22, z23
+    OUTER_i8 z6, z7, z18, z19
 .endm
 
 .macro REDUCE_I8
@@ -86,7 +79,7 @@
     ld1b {z16.b-z17.b}, pn9/z, [x25]
     addvl x24, x24, #2
     add x25, x25, x14
-    OUTER_I8 z0, z1, z16, z17
+    OUTER_i8 z0, z1, z16, z17
     subs x26, x26, #1
     b.ne 3b
 4:
@@ -110,8 +103,8 @@
     NIBBLES z21, z17
     addvl x24, x24, #4
     add x25, x25, x14
-    OUTER_I8 z0, z1, z20, z21
-    OUTER_I8 z2, z3, z16, z17
+    OUTER_i8 z0, z1, z20, z21
+    OUTER_i8 z2, z3, z16, z17
     subs x26, x26, #1
     b.ne 3b
 4:
@@ -248,7 +241,7 @@ FUNCTION tandem_sme2_product_i8
 33: // group of 2 VL positions
     zero {za}
     ld1w {z4.s-z5.s}, pn10/z, [x8, #6, mul vl]
-    OUTER_I8 z4, z5, z24, z25, h
+    OUTER_i16 z4, z5, z24, z25
     mov x24, x1
     mov x25, x2
     cbnz x15, 34f

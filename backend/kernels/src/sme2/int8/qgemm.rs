@@ -4,16 +4,14 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut};
 
-use super::{ByteUnit, PARAMETERS, ProductGroups, ProductI8, Quantise, zero_pair};
-use crate::kernel::{Kernel, Rates, Refusal, Workspace};
+use super::{ByteUnit, PARAMETERS, ProductGroups, ProductI8, Quantise, columns, zero_pair};
+use crate::kernel::{Kernel, Rates, Workspace};
 use crate::panels;
-use crate::qgemm::{Affine, Args, Parameters, Problem, Qgemm, Scheme, Weights, bounds, column};
+use crate::qgemm::{Affine, Args, Parameters, Problem, Qgemm, Scheme, Weights, bounds};
 use crate::sme2::tables::{Parts, bytes};
 
 /// Bytes of lhs a task holds: they stay in L2 while panel after panel passes.
 const SLAB_BYTES: usize = 512 << 10;
-/// Most k: the bound on column sums that [`ProductI8`] states.
-const MAX_K: usize = 1 << 15;
 
 /// The cut of a problem.
 #[derive(Clone, Copy, Debug)]
@@ -62,26 +60,14 @@ impl Plan {
     }
 }
 
-fn supports(p: &Problem) -> Result<(), Refusal> {
-    let [_, n, k] = p.sizes();
-    p.consistent()?;
-    let refusals = [
-        (k == 0, "nothing to sum"),
-        (k > MAX_K, "sums beyond their bound"),
-        (p.lhs.stride(1) != 1 && k > 1, "k of lhs is not contiguous"),
-        (p.dst.stride(1) != 1 && n > 1, "columns of dst are not contiguous"),
-    ];
-    refusals.into_iter().find(|(refused, _)| *refused).map_or(Ok(()), |(_, why)| Err(why))
-}
-
-/// Multiply-adds of whole groups and blocks at four times the unit's f32 rate, and quantising.
+/// Multiply-adds of whole groups and blocks at the unit's rate, and quantising.
 fn ns<U: ByteUnit>(p: &Problem, rates: &Rates) -> f64 {
     let plan = Plan::new::<U>(p);
     let [m, n, k] = p.sizes();
     let whole = m.next_multiple_of(plan.group) * n.next_multiple_of(plan.group);
-    let product = 2.0 * whole as f64 * k as f64 / (2.0 * crate::sme2::GFLOPS);
-    let weights = (4 * p.words() * plan.columns) as f64 / rates.dram_gbs;
-    product.max(weights) + (m * k) as f64 / rates.vector_gelems + 2.0 * crate::sme2::ENTRY_NS
+    let product = 2.0 * whole as f64 * k as f64 / rates.unit.i8_gops;
+    let weights = rates.unit.read_ns((4 * p.words() * plan.columns) as f64);
+    product.max(weights) + (m * k) as f64 / rates.vector_gelems + 2.0 * rates.unit.entry_ns
 }
 
 /// The row for a unit.
@@ -89,7 +75,7 @@ pub(crate) const fn row<U: ByteUnit>(name: &'static str, isa: Isa) -> Kernel<Qge
     Kernel {
         name,
         isa,
-        supports,
+        supports: Problem::in_rows,
         ns: ns::<U>,
         phases: |_| 1,
         tiles: |p, _| Plan::new::<U>(p).tasks(p),
@@ -200,15 +186,8 @@ unsafe fn multiply<U: ByteUnit>(
     let clamp;
     if let Scheme::Static { lhs, dst } = &p.scheme {
         let (scale, bias): (*mut f32, *mut f32) = (parts.take(plan.columns), parts.take(plan.columns));
-        for j in 0..n {
-            // SAFETY: the caller's; column arrays and the scratch's reach n.
-            unsafe {
-                let from = if p.bias { *product.bias.add(j) } else { 0.0 };
-                let [factor, shift] = column(*lhs, *dst, *product.scale.add(j), from);
-                scale.add(j).write(factor);
-                bias.add(j).write(shift);
-            }
-        }
+        // SAFETY: the caller's; column arrays and the scratch's reach n.
+        unsafe { columns([*lhs, *dst], n, [product.scale, product.bias], [scale, bias]) }
         clamp = bounds(*dst, p.clamp);
         product =
             ProductI8 { scale, bias, clamp: &raw const clamp, dst_scale: &raw const dst.scale, ..product };

@@ -1,0 +1,195 @@
+//! Convolution of f16 and bf16 as convolutions of f32, a band of output rows and some columns at a time, see
+//! [`crate::widen`].
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use tandem_base::Strided;
+
+use super::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::kernel::Kernel;
+use crate::panels::PANEL;
+use crate::widen::{MAX_SOURCES, Operands, Panels, Part, Parted, Region, Windows};
+
+/// Elements of source rows a part widens.
+const BAND: usize = 192 << 10;
+/// Elements of weights a part widens, if two panels are not more.
+const WEIGHTS: usize = 256 << 10;
+/// Fewest parts to aim for, unless they would be smaller than this many multiply-adds.
+const PARTS: usize = 8;
+const LEAST_WORK: usize = 1_000_000;
+/// Bands are whole rows of Winograd's tiles.
+const ROWS: usize = 4;
+
+/// How a convolution comes apart: images, bands of output rows, groups or parities of columns, ranges of columns.
+struct Cut {
+    bands: usize,
+    rows: usize,
+    parts: usize,
+    columns: usize,
+    column_parts: usize,
+}
+
+impl Cut {
+    fn new(p: &Problem) -> Self {
+        let ([oh, _], [_, width], (parts, columns)) = (p.out_size(), p.in_size(), p.column_groups());
+        let row = (width * p.in_channels() / p.groups).max(1);
+        let rows = windows(p).rows(BAND / row, ROWS);
+        let bands = oh.div_ceil(rows);
+        let fitting = (WEIGHTS / p.k().max(1) / PANEL).max(2) * PANEL;
+        let work = p.dst.elements() * p.k();
+        let there = p.batch() * bands * parts;
+        let wanted = PARTS.min(work / LEAST_WORK).div_ceil(there.max(1)).max(1);
+        let columns_each = fitting.min(columns.div_ceil(wanted).next_multiple_of(PANEL)).max(PANEL);
+        Self { bands, rows, parts, columns: columns_each, column_parts: columns.div_ceil(columns_each) }
+    }
+
+    fn each_image(&self) -> usize {
+        self.bands * self.parts * self.column_parts
+    }
+}
+
+/// Its windows along the height.
+fn windows(p: &Problem) -> Windows {
+    Windows {
+        height: p.in_size()[0],
+        out: p.out_size()[0],
+        stride: p.stride[0],
+        reach: (p.kernel[0] - 1) * p.dilation[0] + 1,
+        padding: [p.padding[0], p.padding[2]],
+    }
+}
+
+/// Which rows of f32 compute parts.
+pub(super) trait Algorithm: 'static {
+    /// Whether these are Winograd's.
+    const WINOGRAD: bool;
+}
+
+/// Those that sum products.
+pub(super) struct Direct;
+impl Algorithm for Direct {
+    const WINOGRAD: bool = false;
+}
+
+/// Winograd's.
+pub(super) struct Winograd;
+impl Algorithm for Winograd {
+    const WINOGRAD: bool = true;
+}
+
+/// Rows of f32 for bands of a convolution.
+pub(super) struct Bands<E, A>(PhantomData<(E, A)>);
+
+impl<E: Element, A: Algorithm> Bands<E, A> {
+    /// What a part reads: segments, then the residual.
+    fn sources(p: &Problem, place: &Place) -> [Option<Region>; MAX_SOURCES] {
+        let mut src = [None; MAX_SOURCES];
+        for (to, s) in src.iter_mut().zip(&p.src) {
+            let channels = s.size(1) / p.groups;
+            let first = if p.groups > 1 { place.part * channels } else { 0 };
+            let rows = &place.source;
+            let sizes = [1, channels, rows.len(), s.size(3)];
+            *to = Some(Region::of(s, &[place.image, first, rows.start, 0], &sizes));
+        }
+        src[MAX_SEGMENTS] = p.epilogue.residual.map(|shape| place.output(p, &shape));
+        src
+    }
+}
+
+/// Where a part lies.
+struct Place {
+    image: usize,
+    band: Range<usize>,
+    source: Range<usize>,
+    /// Group or parity.
+    part: usize,
+    columns: Range<usize>,
+}
+
+impl Place {
+    /// The part's elements of an image of the destination's sizes.
+    fn output(&self, p: &Problem, shape: &Strided) -> Region {
+        let (r, s) = (p.shuffle, shape.strides());
+        let (dy, dx) = if r > 1 { (self.part / r, self.part % r) } else { (0, 0) };
+        let group = if p.groups > 1 { self.part * p.column_groups().1 } else { 0 };
+        let offset = self.image * s[0]
+            + (group + self.columns.start) * s[1]
+            + (self.band.start * r + dy) * s[2]
+            + dx * s[3];
+        let sizes = [1, self.columns.len(), self.band.len(), p.out_size()[1]];
+        Region::new(offset, &sizes, &[s[0], s[1], s[2] * r, s[3] * r])
+    }
+}
+
+impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
+    type Element = E;
+    type Narrow = Conv<E>;
+    type Wide = Conv;
+
+    fn rows() -> &'static [Kernel<Conv>] {
+        KERNELS
+    }
+
+    fn takes(row: &Kernel<Conv>) -> bool {
+        super::winograd::ROWS.contains(&row.name) == A::WINOGRAD
+    }
+
+    fn count(p: &Problem) -> usize {
+        if p.dst.elements() == 0 { 0 } else { p.batch() * Cut::new(p).each_image() }
+    }
+
+    fn part(p: &Problem, index: usize) -> Part<Self> {
+        let cut = Cut::new(p);
+        let (image, rest) = (index / cut.each_image(), index % cut.each_image());
+        let (rest, column) = (rest / cut.column_parts, rest % cut.column_parts * cut.columns);
+        let (band, of) = (rest / cut.parts * cut.rows, rest % cut.parts);
+        let (_, columns) = p.column_groups();
+        let band = band..(band + cut.rows).min(p.out_size()[0]);
+        let (source, [above, below]) = windows(p).source(&band);
+        let place =
+            Place { image, band, source, part: of, columns: column..(column + cut.columns).min(columns) };
+        let (src, dst) = (Self::sources(p, &place), place.output(p, &p.dst));
+        let mut channels = [0; MAX_SEGMENTS];
+        for (channels, s) in channels.iter_mut().zip(&p.src) {
+            *channels = s.size(1) / p.groups;
+        }
+        let rows = E::PER_WORD * p.words(E::PER_WORD);
+        let first = of * crate::panels::padded(columns) + column;
+        let weight = Panels {
+            offset: rows * first,
+            columns: place.columns.len(),
+            taps: p.kernel[0] * p.kernel[1],
+            channels,
+        };
+        let problem = Problem {
+            src: src[..p.src.len()].iter().flatten().map(|region| region.dense).collect(),
+            dst: dst.dense,
+            padding: [above, p.padding[1], below, p.padding[3]],
+            groups: 1,
+            shuffle: 1,
+            epilogue: Epilogue { residual: src[MAX_SEGMENTS].map(|r| r.dense), ..p.epilogue },
+            kernel: p.kernel,
+            stride: p.stride,
+            dilation: p.dilation,
+            fast_math: p.fast_math,
+        };
+        Part { problem, src, weight: Some(weight), dst, column: first }
+    }
+
+    fn operands<'p>(_: &Problem, args: &'p Args<'_, E>) -> Operands<'p, E> {
+        let mut operands = Operands { weight: args.weight, ..Operands::of(args.dst) };
+        operands.src[..MAX_SEGMENTS].copy_from_slice(&args.src);
+        operands.src[MAX_SEGMENTS] = args.epilogue.residual;
+        operands
+    }
+
+    fn args<'p>(args: &'p Args<'_, E>, part: &Part<Self>, wide: Operands<'p, f32>) -> Args<'p> {
+        let mut src = [tandem_base::Span::empty(); MAX_SEGMENTS];
+        src.copy_from_slice(&wide.src[..MAX_SEGMENTS]);
+        let epilogue = args.epilogue.widened(part.column, wide.src[MAX_SEGMENTS]);
+        Args { src, weight: wide.weight, epilogue, dst: wide.dst }
+    }
+}
