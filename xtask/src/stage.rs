@@ -1,4 +1,4 @@
-//! Running programs: quietly behind a spinner, or as a named stage whose minutes are reported at the end.
+//! Running programs: quietly behind a spinner, or as a named stage whose minutes are reported.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -173,21 +173,30 @@ impl Stages {
         let start = Instant::now();
         let result = work();
         self.done.push((name.to_owned(), start.elapsed()));
+        // A run that is killed has told where its time went.
+        println!("-- {name}: {:.2} of {:.2} min", minutes(start.elapsed()), minutes(self.total()));
         if result.is_err() {
             self.report();
         }
         result
     }
 
+    fn total(&self) -> Duration {
+        self.done.iter().map(|(_, took)| *took).sum()
+    }
+
     /// Prints minutes per stage.
     pub fn report(&self) {
         println!("\n{:<44} {:>8}", "stage", "minutes");
         for (name, took) in &self.done {
-            println!("{name:<44} {:>8.2}", took.as_secs_f64() / 60.0);
+            println!("{name:<44} {:>8.2}", minutes(*took));
         }
-        let total: Duration = self.done.iter().map(|(_, took)| *took).sum();
-        println!("{:<44} {:>8.2}", "total", total.as_secs_f64() / 60.0);
+        println!("{:<44} {:>8.2}", "total", minutes(self.total()));
     }
+}
+
+fn minutes(time: Duration) -> f64 {
+    time.as_secs_f64() / 60.0
 }
 
 /// `cargo` with arguments, in the checkout.
