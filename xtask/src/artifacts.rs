@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::env::{self, Python};
-use crate::stage::{self, Error, cargo};
+use crate::stage::{self, Error};
 
 /// What a build leaves behind.
 pub struct Artifacts {
@@ -25,17 +25,13 @@ pub fn build() -> Result<Artifacts, Error> {
     let adapter = env::target().join("adapter");
     let mut configure = Command::new(python.bin("cmake"));
     configure.current_dir(env::root()).env("PATH", python.path());
-    configure.args(["-S", ".", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-B"]).arg(&adapter);
+    configure.args(["-S", ".", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DTANDEM_PROGRAM=ON", "-B"]);
+    configure.arg(&adapter);
     configure.arg(format!("-DCMAKE_PREFIX_PATH={}", executorch.display()));
     stage::quiet("configuring the adapter", &mut configure)?;
     let mut compile = Command::new(python.bin("cmake"));
-    compile.current_dir(env::root()).env("PATH", python.path()).arg("--build").arg(&adapter);
-    stage::quiet("building engine, compiler and adapter", &mut compile)?;
-    let mut cli = cargo(["build", "--release", "--quiet", "--package", "tandem-cli"]);
-    stage::quiet(
-        "building the tandem program",
-        cli.env("EXECUTORCH_DIR", &executorch).env("PATH", python.path()),
-    )?;
+    compile.current_dir(env::root()).env("PATH", python.path()).env("EXECUTORCH_DIR", &executorch);
+    stage::quiet("building libraries, adapter and CLI", compile.arg("--build").arg(&adapter))?;
     Ok(Artifacts { python, cli: env::target().join("release/tandem"), adapter })
 }
 

@@ -12,7 +12,7 @@ use super::rust::TARGET;
 use super::toolchain::{Toolchain, cargo_target};
 use crate::artifacts::Artifacts;
 use crate::env::{self, Python};
-use crate::stage::{self, Error, cargo};
+use crate::stage::{self, Error};
 
 /// What `tests/arm/export.py` writes, and the largest difference relative to the answer's range.
 const MODELS: [(&str, &str); 3] = [("squeezesam", "1e-4"), ("mobilenet_v2", "1e-4"), ("transformer", "1e-4")];
@@ -35,13 +35,11 @@ pub fn build(toolchain: &Toolchain, python: &Python) -> Result<Programs, Error> 
     let name = toolchain.folder().file_name().unwrap_or_default();
     let folder = env::target().join("arm").join(name);
     let (adapter, app) = (folder.join("adapter"), folder.join("cpp_app"));
-    let prefix = executorch.display();
-    cmake(toolchain, python, "adapter", &env::root(), &adapter, &prefix.to_string())?;
-    let both = format!("{prefix};{}", adapter.display());
-    cmake(toolchain, python, "C++ example", &env::root().join("examples/cpp_app"), &app, &both)?;
-    let mut cli = cargo(["build", "--release", "--quiet", "--package", "tandem-cli", "--target", TARGET]);
-    toolchain.prepare(&mut cli, &python.path());
-    stage::quiet("building the tandem program for arm64", cli.env("EXECUTORCH_DIR", &executorch))?;
+    let cross = Cross { toolchain, python, executorch: &executorch };
+    let root = env::root();
+    cross.build("adapter and CLI", &root, &adapter, &["-DTANDEM_PROGRAM=ON".to_owned()])?;
+    let found = format!("-Dtandem_DIR={}", adapter.display());
+    cross.build("C++ example", &root.join("examples/cpp_app"), &app, &[found])?;
     Ok(Programs { app: app.join("cpp_app"), cli: cargo_target().join(TARGET).join("release/tandem") })
 }
 
@@ -67,24 +65,35 @@ fn wheel(python: &Python) -> Result<PathBuf, Error> {
     Ok(folder.join("executorch"))
 }
 
-fn cmake(
-    toolchain: &Toolchain,
-    python: &Python,
-    what: &str,
-    source: &Path,
-    build: &Path,
-    prefix: &str,
-) -> Result<(), Error> {
-    let mut configure = Command::new(python.bin("cmake"));
-    toolchain.prepare(&mut configure, &python.path());
-    configure.arg("-S").arg(source).arg("-B").arg(build).args(["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
-    let file = env::root().join("cmake/aarch64-linux-gnu.cmake");
-    configure.arg(format!("-DCMAKE_TOOLCHAIN_FILE={}", file.display()));
-    configure.arg(format!("-DCMAKE_PREFIX_PATH={prefix}"));
-    stage::quiet(&format!("configuring the {what} for arm64"), &mut configure)?;
-    let mut compile = Command::new(python.bin("cmake"));
-    toolchain.prepare(&mut compile, &python.path());
-    stage::quiet(&format!("building the {what} for arm64"), compile.arg("--build").arg(build)).map(|_| ())
+/// What CMake builds with.
+struct Cross<'a> {
+    toolchain: &'a Toolchain,
+    python: &'a Python,
+    executorch: &'a Path,
+}
+
+impl Cross<'_> {
+    fn build(&self, what: &str, source: &Path, build: &Path, options: &[String]) -> Result<(), Error> {
+        let mut configure = self.cmake();
+        configure.arg("-S").arg(source).arg("-B").arg(build).args([
+            "-G",
+            "Ninja",
+            "-DCMAKE_BUILD_TYPE=Release",
+        ]);
+        let file = env::root().join("cmake/aarch64-linux-gnu.cmake");
+        configure.arg(format!("-DCMAKE_TOOLCHAIN_FILE={}", file.display()));
+        configure.arg(format!("-DCMAKE_PREFIX_PATH={}", self.executorch.display())).args(options);
+        stage::quiet(&format!("configuring the {what} for arm64"), &mut configure)?;
+        stage::quiet(&format!("building the {what} for arm64"), self.cmake().arg("--build").arg(build))
+            .map(|_| ())
+    }
+
+    fn cmake(&self) -> Command {
+        let mut cmake = Command::new(self.python.bin("cmake"));
+        self.toolchain.prepare(&mut cmake, &self.python.path());
+        cmake.env("EXECUTORCH_DIR", self.executorch);
+        cmake
+    }
 }
 
 /// Runs every model on a processor with SME and on all without, where an instruction of it is illegal, and looks at the
