@@ -120,6 +120,9 @@ class TandemBackend final : public BackendInterface {
     if (bad_option != Error::Ok) {
       return bad_option;
     }
+    // Planned for as many threads as executes are going to have.
+    options.keys.emplace_back(kThreads);
+    options.values.push_back(std::to_string(options.threads != 0 ? options.threads : host_threads()));
     const std::vector<tandem_option> load_options = options.view();
     const tandem_constants constants =
         Constants::hand_over(std::make_unique<Constants>(context.get_named_data_map()));

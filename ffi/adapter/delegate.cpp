@@ -62,13 +62,6 @@ tandem_dtype to_dtype(ScalarType type) {
   }
 }
 
-size_t host_threads() {
-  if (executorch::extension::threadpool::NoThreadPoolGuard::is_enabled()) {
-    return 1;
-  }
-  return static_cast<size_t>(std::max<int64_t>(1, executorch::extension::get_thread_count()));
-}
-
 class Released {
  public:
   explicit Released(std::atomic_flag& flag) : flag_(flag) {}
@@ -99,6 +92,13 @@ Error to_error(tandem_status status) {
     default:
       return Error::Internal;
   }
+}
+
+size_t host_threads() {
+  if (executorch::extension::threadpool::NoThreadPoolGuard::is_enabled()) {
+    return 1;
+  }
+  return static_cast<size_t>(std::max<int64_t>(1, executorch::extension::get_thread_count()));
 }
 
 Delegate::Delegate(tandem_method* method, const char* method_name, size_t threads, Clock::time_point since)

@@ -16,6 +16,9 @@ namespace tandem {
 // ExecuTorch's name for what a call answered.
 executorch::runtime::Error to_error(tandem_status status);
 
+// Threads the host lets an execute use.
+size_t host_threads();
+
 class Delegate {
  public:
   using Clock = std::chrono::steady_clock;

@@ -86,7 +86,9 @@ typedef struct tandem_constants {
  *   "layout"     how values lie: "state" (default: least time of the whole program) or "greedy" (a rule)
  *   "device"     profile to plan with: a shipped one's name, e.g. "apple-m4", or a file (default: this machine's, as
  *                `tandem characterize` measured it, or as its chip or class has it)
- * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT and TANDEM_DEVICE are their defaults.
+ *   "threads"    threads to plan for, whatever a call is given (default, or 0: one a core)
+ * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT, TANDEM_DEVICE and TANDEM_THREADS are their
+ * defaults.
  * An unknown key or value is TANDEM_INVALID_ARGUMENT. */
 typedef struct tandem_option {
   const char *key;
@@ -185,7 +187,7 @@ typedef struct tandem_step {
   const char *category;   /* "Convolution", "GEMM", "Data movement", "Elementwise" or "Other" */
   const char *shape;      /* readable */
   const char *kernel;     /* e.g. "avx512-direct-14x32" */
-  const char *engine;     /* "cpu" */
+  const char *engine;     /* "cpu", "sme" or "both" */
   const char *layout_in;  /* readable */
   const char *layout_out;
   const char *reason;     /* why this kernel */

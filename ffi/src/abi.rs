@@ -163,7 +163,7 @@ pub struct Step {
     pub shape: *const c_char,
     /// row of its family
     pub kernel: *const c_char,
-    /// "cpu" or "sme"
+    /// "cpu", "sme" or "both"
     pub engine: *const c_char,
     /// readable
     pub layout_in: *const c_char,

@@ -15,5 +15,5 @@ pub use cpu::Cpu;
 pub use isa::Isa;
 pub use mem::{AlignedBuf, Lease, Span, SpanMut};
 pub use strided::Strided;
-pub use task::Task;
+pub use task::{Engine, Engines, Pace, Task};
 pub use team::{Crew, Scratch, Team};

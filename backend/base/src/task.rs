@@ -4,11 +4,58 @@ use std::ops::Range;
 
 use crate::mem::SpanMut;
 
+/// What computes a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// A core with its vectors.
+    Core,
+    /// A matrix unit, which a thread drives.
+    Unit,
+}
+
+/// What may compute a task's tiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Engines {
+    /// Any number of cores.
+    Cores,
+    /// Threads that drive a matrix unit: as many as there are units.
+    Units,
+    /// Either, tile by tile.
+    Both(Pace),
+}
+
+/// How long engines take for a tile, in ns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// A core.
+    pub core: f64,
+    /// A matrix unit.
+    pub unit: f64,
+}
+
+impl Pace {
+    /// Of an engine.
+    pub fn of(&self, engine: Engine) -> f64 {
+        match engine {
+            Engine::Core => self.core,
+            Engine::Unit => self.unit,
+        }
+    }
+
+    /// The same with another time of an engine.
+    pub fn with(self, engine: Engine, ns: f64) -> Self {
+        match engine {
+            Engine::Core => Self { core: ns, ..self },
+            Engine::Unit => Self { unit: ns, ..self },
+        }
+    }
+}
+
 /// Work in tiles, in one or more phases with a barrier between them.
 ///
 /// # Safety
 /// Within a phase, `run` on disjoint ranges of tiles writes disjoint memory and reads nothing another tile of that
-/// phase writes, so any split over threads gives the same bits.
+/// phase writes, so any split over threads and engines gives the same bits.
 pub unsafe trait Task: Sync {
     /// Number of phases; a barrier separates them.
     fn phases(&self) -> usize {
@@ -20,14 +67,17 @@ pub unsafe trait Task: Sync {
     fn scratch(&self) -> usize {
         0
     }
-    /// Threads that may run its tiles at a time, at least 1: as many as there are of what a tile needs beside a core.
-    fn workers(&self) -> usize {
-        usize::MAX
+    /// What may compute its tiles.
+    fn engines(&self) -> Engines {
+        Engines::Cores
     }
+    /// Is told the pace that was seen, of tasks for both engines.
+    fn seen(&self, _pace: Pace) {}
     /// Computes a range of tiles.
     ///
     /// # Safety
     /// Called once for every tile of a phase, after all tiles of the phase before, with the scratch asked for, which
-    /// no other thread uses meanwhile, while all memory the task was bound to lives.
-    unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>);
+    /// no other thread uses meanwhile, while all memory the task was bound to lives. `engine` is one of
+    /// [`Task::engines`].
+    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>);
 }

@@ -19,6 +19,9 @@ pub struct LoadOptions {
     /// Profile to plan with: a shipped one's name or a file; `None` = this machine's. Option `device`, environment
     /// `TANDEM_DEVICE`.
     pub device: Option<String>,
+    /// Threads to plan for, whatever an execute is given; `None` = one a core. Option `threads`, environment
+    /// `TANDEM_THREADS`; 0 = `None`.
+    pub threads: Option<usize>,
     /// Rates to plan with; `None` = the profile's.
     pub rates: Option<Rates>,
 }
@@ -26,16 +29,24 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// Defaults without the environment.
     fn default() -> Self {
-        Self { isa: None, fast_math: true, layout: LayoutPolicy::State, device: None, rates: None }
+        Self {
+            isa: None,
+            fast_math: true,
+            layout: LayoutPolicy::State,
+            device: None,
+            threads: None,
+            rates: None,
+        }
     }
 }
 
 /// Environment variable and the option it sets.
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("TANDEM_ISA", "isa"),
     ("TANDEM_ALGORITHM", "algorithm"),
     ("TANDEM_LAYOUT", "layout"),
     ("TANDEM_DEVICE", "device"),
+    ("TANDEM_THREADS", "threads"),
 ];
 
 impl LoadOptions {
@@ -74,6 +85,10 @@ impl LoadOptions {
             ("algorithm", "direct") => self.fast_math = false,
             ("algorithm", _) => return Err(wrong("fast or direct")),
             ("device", name) => self.device = Some(name.to_owned()),
+            ("threads", count) => {
+                let threads: usize = count.parse().map_err(|_| wrong("not a count"))?;
+                self.threads = (threads > 0).then_some(threads);
+            }
             ("layout", "state") => self.layout = LayoutPolicy::State,
             ("layout", "greedy") => self.layout = LayoutPolicy::Greedy,
             ("layout", _) => return Err(wrong("state or greedy")),

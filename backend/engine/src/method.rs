@@ -93,7 +93,7 @@ impl Method {
         let isa = options.isa.map_or_else(Isa::detect, |isa| isa & tandem_kernels::available());
         let rates = match options.rates {
             Some(rates) => rates,
-            None => device::find(options.device.as_deref())?.device.rates(isa),
+            None => device::find(options.device.as_deref())?.device.rates(isa, options.threads),
         };
         let target = Target { isa, rates, fast_math: options.fast_math, layout: options.layout };
         if model.outputs.len() > MAX_OUTPUTS {

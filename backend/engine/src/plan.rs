@@ -1,9 +1,10 @@
 //! From a checked program to steps: where every value lies, which kernel computes it, and why.
 
 mod conversions;
+mod engines;
 
 use tandem_base::{Isa, Strided, mem::ALIGN};
-use tandem_kernels::{Family, Kernel, Rates, moves, select};
+use tandem_kernels::{Cost, Family, Kernel, Rates, moves, select};
 use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
@@ -362,47 +363,46 @@ impl<'m> Planner<'m> {
             *ns += choice.ns;
             return Ok(());
         }
-        let cost = F::cost(&problem);
+        let work = Work { cost: F::cost(&problem), ns: choice.ns, reason: engines::candidates(&choice) };
+        let kernel = (choice.kernel.name.to_owned(), engines::name(choice.kernel.engine()));
         let taken = choice.kernel.take(problem);
         let workspace = taken.workspace();
         let shared = (workspace.shared > 0).then(|| self.buffer(Strided::contiguous(&[workspace.shared]), 1));
-        let mut reason = format!("{}: {}", choice.kernel.name, micros(choice.ns));
-        let others = choice.candidates.iter().filter(|(name, _)| *name != choice.kernel.name);
-        for (name, answer) in others {
-            reason += &match answer {
-                Ok(ns) => format!("; {name} {}", micros(*ns)),
-                Err(why) => format!("; {name} not: {why}"),
-            };
-        }
-        if !about.why.is_empty() {
-            reason = format!("{}; {reason}", about.why);
-        }
+        let buffers = operands.buffers().into_iter().chain(shared.map(|s| s.buffer)).collect();
+        let step = Box::new(KernelStep { taken, operands, shared });
+        self.push(site, about, kernel, work, Memory { buffers, scratch: workspace.per_worker }, step);
+        Ok(())
+    }
+
+    /// Appends a step.
+    fn push(
+        &mut self,
+        site: Site<'_>,
+        about: About<'_>,
+        (kernel, engine): (String, &'static str),
+        work: Work,
+        memory: Memory,
+        step: Box<dyn Step>,
+    ) {
+        let why = if about.why.is_empty() { String::new() } else { format!("{}; ", about.why) };
         let report = StepReport {
             name: site.name.to_owned(),
             op: site.op,
             category: about.category,
             shape: about.shape,
-            kernel: choice.kernel.name.to_owned(),
-            engine: if choice.kernel.isa.in_unit() { "sme" } else { "cpu" },
+            kernel,
+            engine,
             layout_in: layout::describe(&about.src.shape),
             layout_out: layout::describe(&about.dst.shape),
-            flops: cost.flops,
-            bytes: cost.bytes,
-            predicted_ns: choice.ns,
-            reason,
+            flops: work.cost.flops,
+            bytes: work.cost.bytes,
+            predicted_ns: work.ns,
+            reason: why + &work.reason,
             debug_handles: site.handles.iter().filter_map(|&h| u32::try_from(h).ok()).collect(),
         };
-        let mut buffers = operands.buffers();
-        buffers.extend(shared.map(|s| s.buffer));
-        let buffers =
-            buffers.into_iter().filter_map(|b| if let Buffer::Arena(i) = b { Some(i) } else { None });
-        self.steps.push(Planned {
-            buffers: buffers.collect(),
-            report,
-            scratch: workspace.per_worker,
-            step: Box::new(KernelStep { taken, operands, shared }),
-        });
-        Ok(())
+        let arena = |b: Buffer| if let Buffer::Arena(i) = b { Some(i) } else { None };
+        let buffers = memory.buffers.into_iter().filter_map(arena).collect();
+        self.steps.push(Planned { buffers, report, scratch: memory.scratch, step });
     }
 
     fn finish(self) -> Result<Plan, Error> {
@@ -456,6 +456,15 @@ pub(crate) struct About<'a> {
     pub why: &'a str,
 }
 
-fn micros(ns: f64) -> String {
-    format!("{:.1} µs", ns / 1e3)
+/// A step's arithmetic and traffic, its predicted time on one thread, and why it is so.
+struct Work {
+    cost: Cost,
+    ns: f64,
+    reason: String,
+}
+
+/// What a step touches, and the scratch of each worker.
+struct Memory {
+    buffers: Vec<Buffer>,
+    scratch: usize,
 }

@@ -46,7 +46,7 @@ pub struct StepReport {
     pub shape: String,
     /// Kernel row.
     pub kernel: String,
-    /// "sme" where it runs in the matrix unit, else "cpu".
+    /// "cpu", "sme" for matrix units, or "both" where they share its parts.
     pub engine: &'static str,
     /// Layout of the first operand.
     pub layout_in: String,

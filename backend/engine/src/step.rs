@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use tandem_base::{Crew, Lease, Scratch, Span, SpanMut, Strided};
-use tandem_kernels::{ArgError, Element, Family, Taken};
+use tandem_kernels::{ArgError, Both, Divide, Element, Family, Taken};
 
 use crate::error::Error;
 use crate::method::{Constants, Input};
@@ -187,6 +187,23 @@ impl<F: Family, B: Bind<F>> Step for KernelStep<F, B> {
             ArgError::Place { .. } => Fault::Argument(e.to_string()),
             _ => Fault::Plan(format!("{}: {e}", self.taken.kernel().name)),
         })?;
+        run.crew.run(&task, run.scratch);
+        Ok(())
+    }
+}
+
+/// A kernel's problem in parts, for units and cores.
+pub(crate) struct BothStep<F: Divide, B> {
+    pub both: Both<F>,
+    pub operands: B,
+}
+
+impl<F: Divide, B: Bind<F>> Step for BothStep<F, B> {
+    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault> {
+        let fault = |what: String| Fault::Plan(format!("{}: {what}", F::NAME));
+        let args = self.operands.args(run);
+        let args = args.ok_or_else(|| fault("an operand lies outside its memory".to_owned()))?;
+        let task = self.both.bind(args).map_err(|e| fault(e.to_string()))?;
         run.crew.run(&task, run.scratch);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod common;
 
 use common::{Builder, Model, check_with, models, run};
 use tandem_engine::{Isa, LoadOptions, Method};
+use tandem_kernels::{Rates, TeamRates};
 
 const UNITS: [&str; 3] = ["emulated-sme2-128", "emulated-sme2-256", "emulated-sme2-512"];
 
@@ -57,6 +58,55 @@ fn bits_do_not_depend_on_threads() {
             };
             assert!(alone.iter().zip(&together).all(same), "{threads} threads");
         }
+    }
+}
+
+/// Convolutions and products large enough to share: a third segment, a residual, a batch of products.
+fn large() -> Model {
+    let mut b = Builder::default();
+    let x = b.input(&[1, 24, 40, 40]);
+    let stages = common::Stages { bias: true, relu: true, ..Default::default() };
+    let deep = b.conv(&[x], 48, 3, 1, &stages);
+    let y = b.conv(&[x, deep], 48, 3, 1, &common::Stages { residual: Some(deep), ..stages });
+    b.output(y);
+    let rows = b.input(&[1200, 160]);
+    let z = b.linear(rows, 200, &stages);
+    b.output(z);
+    let [left, right] = [[4, 200, 64], [4, 64, 150]].map(|sizes| b.input(&sizes));
+    let product = b.matmul(left, right);
+    b.output(product);
+    b.finish()
+}
+
+/// Planned for two threads and a unit little quicker than a core, executed on one and more: the bits of cores alone,
+/// whoever computes what.
+#[test]
+fn units_and_cores_share_steps() {
+    let (model, cores) = (large(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
+    let alone = LoadOptions { isa: Some(cores), fast_math: false, ..LoadOptions::default() };
+    let mut alone = model.load(&alone).unwrap();
+    let inputs = model.inputs(&alone, 3);
+    let expected = run(&mut alone, &inputs, 1).unwrap();
+    for unit in UNITS {
+        let mut rates =
+            Rates { team: TeamRates { threads: 2, cores: 2.0, ..TeamRates::default() }, ..Rates::default() };
+        rates.unit.f32_gflops = 1.5 * rates.fma_gflops;
+        let options = LoadOptions { rates: Some(rates), ..beside(cores, unit) };
+        let mut method = check_with(&model, &options);
+        let both = method.report().steps.iter().filter(|step| step.engine == "both");
+        let both: Vec<&str> = both.map(|step| step.op).collect();
+        let shared = ["Conv", "Linear", "MatMul"].iter().all(|op| both.contains(op));
+        assert!(shared, "{unit}: {:#?}", method.report().steps);
+        for threads in [1, 2, 4, 8] {
+            let together = run(&mut method, &inputs, threads).unwrap();
+            let same = |(a, b): (&Vec<f32>, &Vec<f32>)| {
+                a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
+            };
+            assert!(expected.iter().zip(&together).all(same), "{unit}, {threads} threads");
+        }
+        let one = LoadOptions { rates: Some(Rates { team: TeamRates::default(), ..rates }), ..options };
+        let steps = model.load(&one).unwrap().report().steps.clone();
+        assert!(steps.iter().all(|step| step.engine != "both"), "one thread shares with nobody");
     }
 }
 

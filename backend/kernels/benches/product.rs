@@ -196,7 +196,14 @@ fn rows<'a, F: Family>(
             let now = Instant::now();
             for phase in 0..task.phases() {
                 // SAFETY: one call covers every tile of the phase, in order, on this thread.
-                unsafe { task.run(phase, 0..task.tiles(phase), SpanMut::from(scratch.bytes_mut())) }
+                unsafe {
+                    task.run(
+                        tandem_base::Engine::Core,
+                        phase,
+                        0..task.tiles(phase),
+                        SpanMut::from(scratch.bytes_mut()),
+                    )
+                }
             }
             best = best.min(now.elapsed().as_secs_f64());
             runs += 1;

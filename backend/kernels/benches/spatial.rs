@@ -86,7 +86,9 @@ impl Bench {
                         for phase in 0..task.phases() {
                             let scratch = SpanMut::from(scratch.bytes_mut());
                             // SAFETY: one call covers all tiles of a phase, in order of phases, on this thread.
-                            unsafe { task.run(phase, 0..task.tiles(phase), scratch) }
+                            unsafe {
+                                task.run(tandem_base::Engine::Core, phase, 0..task.tiles(phase), scratch)
+                            }
                         }
                     }));
                 }

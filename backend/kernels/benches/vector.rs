@@ -84,7 +84,14 @@ impl Bench {
             let time = least(|| {
                 for phase in 0..task.phases() {
                     // SAFETY: one call covers all tiles of the phase, in order of phases, on this thread's scratch.
-                    unsafe { task.run(phase, 0..task.tiles(phase), SpanMut::from(scratch.bytes_mut())) }
+                    unsafe {
+                        task.run(
+                            tandem_base::Engine::Core,
+                            phase,
+                            0..task.tiles(phase),
+                            SpanMut::from(scratch.bytes_mut()),
+                        )
+                    }
                 }
             });
             let predicted = (row.ns)(problem, &Rates { fma_gflops: self.peak, ..Rates::default() });

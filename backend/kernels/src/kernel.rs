@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use tandem_base::{Isa, Span, SpanMut, Strided, Task, mem, sme};
+use tandem_base::{Engine, Engines, Isa, Span, SpanMut, Strided, Task, mem};
 
 /// What all kernels of a folder compute: a problem (shapes and options, no pointers) and its arguments.
 pub trait Family: Sized + 'static {
@@ -44,6 +44,30 @@ pub struct Rates {
     pub dram_gbs: f64,
     /// Of the matrix unit the thread reaches, where there is one.
     pub unit: UnitRates,
+    /// Of all threads that share an execute.
+    pub team: TeamRates,
+}
+
+/// What the threads that share an execute reach together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TeamRates {
+    /// Number of threads.
+    pub threads: usize,
+    /// Their cores, in terms of the fastest one.
+    pub cores: f64,
+    /// Matrix units they drive, at most one each.
+    pub units: usize,
+    /// Bandwidth out of memory that cores and units share, in GB/s.
+    pub dram_gbs: f64,
+    /// From a task's start to the first tile of a thread that polls, in ns.
+    pub hand_off_ns: f64,
+}
+
+impl Default for TeamRates {
+    /// One thread.
+    fn default() -> Self {
+        Self { threads: 1, cores: 1.0, units: 1, dram_gbs: 12.0, hand_off_ns: 500.0 }
+    }
 }
 
 /// Rates of a matrix unit that one thread drives.
@@ -78,6 +102,7 @@ impl Default for Rates {
             l2_gbs: 80.0,
             dram_gbs: 12.0,
             unit: UnitRates::default(),
+            team: TeamRates::default(),
         }
     }
 }
@@ -115,6 +140,17 @@ impl Rates {
     /// Time to stream `bytes` through one thread, in ns: out of L2 where half a MiB suffices, else out of memory.
     pub fn stream_ns(&self, bytes: f64) -> f64 {
         bytes / if bytes <= f64::from(512 << 10) { self.l2_gbs } else { self.dram_gbs }
+    }
+
+    /// Time all threads take for what takes an engine `ns` and moves `bytes`: cores that wait for memory share that.
+    pub fn together_ns(&self, engine: Engine, ns: f64, bytes: f64) -> f64 {
+        let team = &self.team;
+        let waits = ns < 1.5 * self.stream_ns(bytes);
+        match engine {
+            Engine::Unit => ns / team.units as f64,
+            Engine::Core if waits => ns / team.cores.min((team.dram_gbs / self.dram_gbs).max(1.0)),
+            Engine::Core => ns / team.cores,
+        }
     }
 }
 
@@ -239,6 +275,11 @@ pub struct Kernel<F: Family> {
 }
 
 impl<F: Family> Kernel<F> {
+    /// What computes its tiles.
+    pub fn engine(&self) -> Engine {
+        if self.isa.in_unit() { Engine::Unit } else { Engine::Core }
+    }
+
     /// Takes a problem, as selection found it to.
     ///
     /// # Panics
@@ -351,16 +392,19 @@ unsafe impl<F: Family> Task for Bound<'_, '_, F> {
     fn scratch(&self) -> usize {
         self.scratch
     }
-    fn workers(&self) -> usize {
-        if self.kernel.isa.in_unit() { sme::units() } else { usize::MAX }
+    fn engines(&self) -> Engines {
+        match self.kernel.engine() {
+            Engine::Core => Engines::Cores,
+            Engine::Unit => Engines::Units,
+        }
     }
-    unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+    unsafe fn run(&self, _: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         // SAFETY: `bind` checked instructions and arguments, the caller keeps `Task::run`'s contract.
         unsafe { (self.kernel.run)(self.problem, &self.args, phase, tiles, self.shared, scratch) }
     }
 }
 
-/// The supported row with the least predicted time, and what every row answered.
+/// The supported row that threads are predicted to be done with first, and what every row answered.
 pub struct Choice<F: Family> {
     /// The pick.
     pub kernel: &'static Kernel<F>,
@@ -379,7 +423,7 @@ pub fn select<F: Family>(
     isa: Isa,
     rates: &Rates,
 ) -> Option<Choice<F>> {
-    let mut best: Option<(&'static Kernel<F>, f64)> = None;
+    let mut best: [Option<(&'static Kernel<F>, f64)>; 2] = [None; 2];
     let mut candidates = Vec::with_capacity(rows.len());
     for row in rows {
         let answer = match (row.supports)(problem) {
@@ -388,11 +432,15 @@ pub fn select<F: Family>(
             Ok(()) => Ok((row.ns)(problem, rates)),
         };
         candidates.push((row.name, answer));
+        let best = &mut best[row.engine() as usize];
         if let Ok(ns) = answer
             && best.is_none_or(|(_, least)| ns < least)
         {
-            best = Some((row, ns));
+            *best = Some((row, ns));
         }
     }
+    let bytes = F::cost(problem).bytes;
+    let together = |&(row, ns): &(&Kernel<F>, f64)| rates.together_ns(row.engine(), ns, bytes);
+    let best = best.into_iter().flatten().min_by(|a, b| together(a).total_cmp(&together(b)));
     best.map(|(kernel, ns)| Choice { kernel, ns, candidates })
 }

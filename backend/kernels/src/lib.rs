@@ -4,6 +4,7 @@
 //! Nothing here knows a graph, starts a thread, allocates while it runs, reads the environment or logs.
 
 pub mod attention;
+pub mod both;
 pub mod conv;
 pub mod convert;
 pub mod deconv;
@@ -44,9 +45,11 @@ mod widen;
 #[cfg(target_arch = "aarch64")]
 mod words;
 
+pub use both::{Both, Divide};
 pub use element::{Element, Packed, bf16, f16};
 pub use epilogue::{Act, Epilogue, EpilogueArgs};
 pub use kernel::{
-    ArgError, Bound, Cost, Family, Kernel, Rates, Refusal, Taken, UnitRates, Workspace, available, select,
+    ArgError, Bound, Choice, Cost, Family, Kernel, Rates, Refusal, Taken, TeamRates, UnitRates, Workspace,
+    available, select,
 };
 pub use widen::{Apart, Halved, HalvedArgs};

@@ -170,7 +170,7 @@ pub fn run<F: Family>(row: &'static Kernel<F>, problem: &F::Problem, args: F::Ar
             let mut scratch = poisoned(workspace.per_worker);
             let span = SpanMut::from(&mut scratch.bytes_mut()[..workspace.per_worker]);
             // SAFETY: every tile of every phase runs once, in order of phases, on memory of its own.
-            unsafe { task.run(phase, range, span) }
+            unsafe { task.run(tandem_base::Engine::Core, phase, range, span) }
             assert_guard(&scratch, row.name);
         };
         match split {

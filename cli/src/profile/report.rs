@@ -23,7 +23,7 @@ pub struct Row {
     pub place: &'static str,
     /// Readable.
     pub shape: String,
-    /// "cpu" or "sme"
+    /// "cpu", "sme" or "both"
     pub engine: String,
     /// Readable.
     pub kernel: String,

@@ -19,10 +19,12 @@
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
 
+use super::claim::Share;
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Shared, Wait};
 use crate::mem::SpanMut;
-use crate::task::Task;
+use crate::task::{Engine, Engines, Pace, Task};
 
 /// A counter on a cache line of its own (two, as lines are fetched in pairs).
 #[repr(align(128))]
@@ -73,8 +75,6 @@ pub(crate) struct Job {
     pub phase: usize,
     /// Tiles of the phase.
     pub tiles: usize,
-    /// Threads that may run them at a time.
-    pub workers: usize,
     /// Scratch of worker 0.
     pub scratch: *mut u8,
     /// Bytes from one worker's scratch to the next.
@@ -86,11 +86,11 @@ pub(crate) struct Job {
 impl Job {
     /// # Safety
     /// The caller has claimed `tiles`, is the only thread called `worker`, and task and scratch live.
-    unsafe fn run(&self, worker: usize, tiles: Range<usize>) {
+    unsafe fn run(&self, worker: usize, engine: Engine, tiles: Range<usize>) {
         // SAFETY: every worker's scratch lies within the block the job was made with.
         let scratch = unsafe { SpanMut::from_raw(self.scratch.add(worker * self.stride), self.bytes) };
         // SAFETY: the task lives; claims are disjoint, phases are separated, the scratch is this worker's.
-        unsafe { (*self.task).run(self.phase, tiles, scratch) }
+        unsafe { (*self.task).run(engine, self.phase, tiles, scratch) }
     }
 }
 
@@ -100,6 +100,12 @@ pub(crate) struct Board {
     finished: Line<AtomicUsize>,
     /// Threads that share the work, the caller included: sets the size of claims.
     threads: AtomicUsize,
+    /// Those of them that drive units in this phase, the ones of the lowest numbers.
+    units: AtomicUsize,
+    /// Whether tiles are for units and cores.
+    both: AtomicBool,
+    /// Bits of the ns a core and a unit take for a tile: planned at first, then seen.
+    pace: [AtomicU64; 2],
     /// Workers that have come.
     joined: AtomicUsize,
     /// No more work: workers leave.
@@ -121,18 +127,20 @@ unsafe impl Task for Nothing {
     fn tiles(&self, _: usize) -> usize {
         0
     }
-    unsafe fn run(&self, _: usize, _: std::ops::Range<usize>, _: SpanMut<'_, u8>) {}
+    unsafe fn run(&self, _: Engine, _: usize, _: std::ops::Range<usize>, _: SpanMut<'_, u8>) {}
 }
 
 impl Board {
     pub fn new() -> Self {
         let task: *const dyn Task = &Nothing;
-        let job =
-            Job { task, phase: 0, tiles: 0, workers: 1, scratch: std::ptr::null_mut(), stride: 0, bytes: 0 };
+        let job = Job { task, phase: 0, tiles: 0, scratch: std::ptr::null_mut(), stride: 0, bytes: 0 };
         Self {
             unclaimed: Line(AtomicU64::new(0)),
             finished: Line(AtomicUsize::new(0)),
             threads: AtomicUsize::new(1),
+            units: AtomicUsize::new(0),
+            both: AtomicBool::new(false),
+            pace: [const { AtomicU64::new(0) }; 2],
             joined: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -167,12 +175,14 @@ impl Board {
     /// tile is running any more; the rest of the phase is then not computed.
     ///
     /// # Safety
-    /// One thread calls this; `job` is of a live task whose earlier phases are finished, with scratch for every worker.
-    pub unsafe fn run(&self, job: Job) {
+    /// One thread calls this; `job` is of a live task whose earlier phases are finished, with scratch for every worker;
+    /// `units` threads may drive one each.
+    pub unsafe fn run(&self, job: Job, engines: Engines, units: usize) {
         self.finished.0.store(0, Ordering::Relaxed);
+        let workers = self.engage(engines, units);
         // SAFETY: all tiles of the phase before are finished, so nobody reads the job until there are unclaimed ones.
         unsafe { self.job.set(job) }
-        self.unclaimed.0.store(Left::new(job.tiles, job.workers).0, Ordering::Release);
+        self.unclaimed.0.store(Left::new(job.tiles, workers).0, Ordering::Release);
         self.work(0);
         let mut wait = Wait::default();
         while self.finished.0.load(Ordering::Acquire) != job.tiles {
@@ -183,6 +193,45 @@ impl Board {
             self.failed.store(false, Ordering::Relaxed);
             let failure = self.failure.lock().unwrap_or_else(|e| e.into_inner()).take();
             resume_unwind(failure.unwrap_or_else(|| Box::new("a tile panicked")));
+        }
+    }
+
+    /// Says who may claim and at what pace, before there is something to claim; the number of workers who may.
+    fn engage(&self, engines: Engines, units: usize) -> usize {
+        let (pace, workers) = match engines {
+            Engines::Cores => (Pace { core: 1.0, unit: f64::INFINITY }, usize::MAX),
+            Engines::Units => (Pace { core: f64::INFINITY, unit: 1.0 }, units),
+            Engines::Both(pace) => (pace, usize::MAX),
+        };
+        self.units.store(if engines == Engines::Cores { 0 } else { units }, Ordering::Relaxed);
+        self.both.store(matches!(engines, Engines::Both(_)), Ordering::Relaxed);
+        self.set_pace(Engine::Core, pace.core);
+        self.set_pace(Engine::Unit, pace.unit);
+        workers
+    }
+
+    fn set_pace(&self, engine: Engine, ns: f64) {
+        self.pace[engine as usize].store(ns.to_bits(), Ordering::Relaxed);
+    }
+
+    /// What a tile takes, as last seen.
+    pub fn pace(&self) -> Pace {
+        let [core, unit] = [0, 1].map(|i| f64::from_bits(self.pace[i].load(Ordering::Relaxed)));
+        Pace { core, unit }
+    }
+
+    /// What a worker claims of what is left, and as what. Who drives a unit that had better leave the rest to cores is one.
+    fn claim(&self, worker: usize, left: Left) -> (Engine, usize) {
+        let threads = self.threads.load(Ordering::Relaxed).min(left.workers());
+        let units = self.units.load(Ordering::Relaxed).min(threads);
+        let share = Share { units, cores: threads - units, pace: self.pace() };
+        let claim = |engine| (engine, share.claim(engine, left.range().len()));
+        if worker >= units {
+            return claim(Engine::Core);
+        }
+        match claim(Engine::Unit) {
+            (_, 0) => claim(Engine::Core),
+            unit => unit,
         }
     }
 
@@ -202,33 +251,49 @@ impl Board {
         }
     }
 
-    /// Claims and computes tiles until none is unclaimed; whether there were any.
+    /// Claims and computes tiles until none is left for this worker; whether there were any.
     fn work(&self, worker: usize) -> bool {
         let mut worked = false;
         loop {
-            let left = Left(self.unclaimed.0.load(Ordering::Relaxed));
+            // Acquires what `engage` stored before.
+            let left = Left(self.unclaimed.0.load(Ordering::Acquire));
             if left.range().is_empty() || worker >= left.workers() {
                 return worked;
             }
-            let threads = self.threads.load(Ordering::Relaxed).min(left.workers());
-            let take = claim(left.range().len(), threads);
+            let (engine, take) = self.claim(worker, left);
+            if take == 0 {
+                return worked;
+            }
             let (rest, tiles) = left.without(take, worker.is_multiple_of(2));
             let claimed =
                 self.unclaimed.0.compare_exchange_weak(left.0, rest.0, Ordering::Acquire, Ordering::Relaxed);
-            if claimed.is_err() {
-                continue;
+            if claimed.is_ok() {
+                // SAFETY: these tiles are this thread's, and so is its number.
+                unsafe { self.compute(worker, engine, tiles) }
+                worked = true;
             }
-            // SAFETY: claimed and not finished, so the job is not written before `finished` below.
-            let job = unsafe { self.job.get() };
-            // SAFETY: these tiles are this thread's, and so is its number.
-            let tiles = catch_unwind(AssertUnwindSafe(|| unsafe { job.run(worker, tiles) }));
-            let rest = match tiles {
-                Ok(()) => 0,
-                Err(failure) => self.fail(failure),
-            };
-            self.finished.0.fetch_add(take + rest, Ordering::Release);
-            worked = true;
         }
+    }
+
+    /// Computes tiles and counts them as finished.
+    ///
+    /// # Safety
+    /// The caller has just claimed them and is the only thread called `worker`.
+    unsafe fn compute(&self, worker: usize, engine: Engine, tiles: Range<usize>) {
+        let count = tiles.len();
+        let start = self.both.load(Ordering::Relaxed).then(Instant::now);
+        // SAFETY: claimed and not finished, so the job is not written before `finished` below.
+        let job = unsafe { self.job.get() };
+        // SAFETY: the caller's.
+        let ran = catch_unwind(AssertUnwindSafe(|| unsafe { job.run(worker, engine, tiles) }));
+        let rest = match ran {
+            Ok(()) => 0,
+            Err(failure) => self.fail(failure),
+        };
+        if let Some(start) = start {
+            self.set_pace(engine, (start.elapsed().as_nanos() as f64 / count as f64).max(1.0));
+        }
+        self.finished.0.fetch_add(count + rest, Ordering::Release);
     }
 
     /// Keeps the first failure and takes the tiles that are left, which nobody computes then.
@@ -237,10 +302,4 @@ impl Board {
         self.failed.store(true, Ordering::Relaxed);
         Left(self.unclaimed.0.swap(0, Ordering::Relaxed)).range().len()
     }
-}
-
-/// Tiles to claim of `left`: fewer as they run out, so that threads finish together, and never so many that one
-/// preempted thread holds up much.
-fn claim(left: usize, threads: usize) -> usize {
-    if threads == 1 { left } else { left.div_ceil(4 * threads) }
 }

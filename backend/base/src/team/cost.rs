@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Crew, Scratch, Team};
 use crate::mem::SpanMut;
-use crate::task::Task;
+use crate::task::{Engine, Task};
 
 /// How long the caller waits for the other thread before it does both tiles.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -26,7 +26,7 @@ unsafe impl Task for Meeting {
     fn tiles(&self, _phase: usize) -> usize {
         2
     }
-    unsafe fn run(&self, _phase: usize, _tiles: Range<usize>, _scratch: SpanMut<'_, u8>) {
+    unsafe fn run(&self, _: Engine, _: usize, _: Range<usize>, _: SpanMut<'_, u8>) {
         if thread::current().id() != self.caller {
             self.met.store(true, Ordering::Release);
             return;

@@ -6,17 +6,21 @@
 //! a crew below strength takes in workers that become idle before each task.
 
 mod board;
+pub mod claim;
 pub mod cost;
 mod sync;
 
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 use crate::mem::{AlignedBuf, SpanMut};
-use crate::task::Task;
+use crate::sme;
+use crate::task::{Engine, Engines, Task};
 use board::{Board, Job};
+use sync::Wait;
 
 /// Most threads of a crew.
 pub const MAX_THREADS: usize = 256;
@@ -24,6 +28,9 @@ pub const MAX_THREADS: usize = 256;
 /// The workers of this process.
 pub struct Team {
     pool: Mutex<Pool>,
+    /// Matrix units that threads drive now, and may at most: as many as there are.
+    driven: AtomicUsize,
+    units: fn() -> usize,
 }
 
 struct Pool {
@@ -63,7 +70,8 @@ pub struct Scratch {
 
 impl Team {
     const fn new() -> Self {
-        Self { pool: Mutex::new(Pool { workers: Vec::new(), boards: Vec::new(), process: 0 }) }
+        let pool = Pool { workers: Vec::new(), boards: Vec::new(), process: 0 };
+        Self { pool: Mutex::new(pool), driven: AtomicUsize::new(0), units: sme::units }
     }
 
     /// The process's team. Starts no thread before one is needed.
@@ -75,11 +83,12 @@ impl Team {
     /// A crew of up to `threads` (at most [`MAX_THREADS`]), the caller included.
     pub fn enter(&self, threads: usize) -> Crew<'_> {
         let wanted = threads.clamp(1, MAX_THREADS);
+        let mut pool = self.pool();
         let board = (wanted > 1).then(|| {
-            let mut pool = self.pool();
             pool.grow(wanted - 1);
             pool.board()
         });
+        drop(pool);
         let mut crew = Crew { team: self, board, wanted, threads: 1 };
         crew.recruit();
         crew
@@ -90,8 +99,44 @@ impl Team {
         let process = std::process::id();
         if pool.process != process {
             *pool = Pool { workers: Vec::new(), boards: Vec::new(), process };
+            self.driven.store(0, Ordering::Relaxed);
         }
         pool
+    }
+
+    /// Up to `most` units that no other crew drives: none where these drive all.
+    fn drive(&self, most: usize) -> Driven<'_> {
+        let mut count = 0;
+        // Relaxed: only the number counts; what units compute is handed over by boards.
+        let _ = self.driven.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |driven| {
+            count = most.min((self.units)().saturating_sub(driven));
+            Some(driven + count)
+        });
+        Driven { team: self, count }
+    }
+
+    /// Units for what needs them: waits until another crew's task ends where these drive all.
+    fn drive_some(&self, most: usize) -> Driven<'_> {
+        let mut wait = Wait::default();
+        loop {
+            let driven = self.drive(most);
+            if driven.count > 0 {
+                return driven;
+            }
+            wait.poll();
+        }
+    }
+}
+
+/// Units a crew drives while a task runs.
+struct Driven<'a> {
+    team: &'a Team,
+    count: usize,
+}
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        self.team.driven.fetch_sub(self.count, Ordering::Relaxed);
     }
 }
 
@@ -190,26 +235,73 @@ impl Crew<'_> {
         self.recruit();
         let bytes = task.scratch();
         assert!(scratch.reserve(self.wanted, bytes), "no room for {bytes} bytes of scratch a thread");
-        let workers = task.workers();
+        let engines = task.engines();
+        let units = match engines {
+            Engines::Cores => self.team.drive(0),
+            Engines::Units => self.team.drive_some(self.wanted),
+            Engines::Both(_) => self.team.drive(self.wanted),
+        };
         for phase in 0..task.phases() {
-            let tiles = task.tiles(phase);
-            match &self.board {
-                Some(board) if self.threads > 1 && tiles > 1 && workers > 1 => {
-                    // SAFETY: a pointer to the same task with its lifetime forgotten: `run` uses it while it lasts.
-                    let task: *const dyn Task =
-                        unsafe { std::mem::transmute::<*const (dyn Task + '_), *const dyn Task>(task) };
-                    let (base, stride) = scratch.base(bytes);
-                    // SAFETY: the task outlives the call, phases come in order, there is scratch for all wanted.
-                    unsafe { board.run(Job { task, phase, tiles, workers, scratch: base, stride, bytes }) }
+            match task.tiles(phase) {
+                0 => {}
+                tiles
+                    if self.threads > 1 && tiles > 1 && !(engines == Engines::Units && units.count == 1) =>
+                {
+                    self.share(task, phase, tiles, (engines, units.count), scratch.base(bytes), bytes);
                 }
-                _ if tiles > 0 => {
+                tiles => {
                     let (base, _) = scratch.base(bytes);
-                    // SAFETY: `base` has at least `bytes`; one call covers the phase, phases come in order.
-                    unsafe { task.run(phase, 0..tiles, SpanMut::from_raw(base, bytes)) }
+                    // SAFETY: `base` has at least `bytes`.
+                    let memory = unsafe { SpanMut::from_raw(base, bytes) };
+                    alone(task, phase, tiles, (engines, units.count), memory);
                 }
-                _ => {}
             }
         }
+    }
+
+    /// A phase for all of the crew.
+    fn share(
+        &self,
+        task: &dyn Task,
+        phase: usize,
+        tiles: usize,
+        (engines, units): (Engines, usize),
+        (scratch, stride): (*mut u8, usize),
+        bytes: usize,
+    ) {
+        let Some(board) = &self.board else { unreachable!("a crew of several has a board") };
+        let seen = task;
+        // SAFETY: a pointer to the same task with its lifetime forgotten: `run` uses it while it lasts.
+        let task: *const dyn Task =
+            unsafe { std::mem::transmute::<*const (dyn Task + '_), *const dyn Task>(task) };
+        // SAFETY: the task outlives the call, phases come in order, there is scratch for all wanted, who drives units has
+        // been given them.
+        unsafe { board.run(Job { task, phase, tiles, scratch, stride, bytes }, engines, units) }
+        if matches!(engines, Engines::Both(_)) {
+            seen.seen(board.pace());
+        }
+    }
+}
+
+/// A phase on this thread: on a unit, where it has one and that is not the slower engine.
+fn alone(
+    task: &dyn Task,
+    phase: usize,
+    tiles: usize,
+    (engines, units): (Engines, usize),
+    scratch: SpanMut<'_, u8>,
+) {
+    let engine = match engines {
+        Engines::Cores => Engine::Core,
+        Engines::Units => Engine::Unit,
+        Engines::Both(pace) if units > 0 && pace.unit <= pace.core => Engine::Unit,
+        Engines::Both(_) => Engine::Core,
+    };
+    let start = Instant::now();
+    // SAFETY: one call covers the phase, phases come in order, the scratch is this thread's.
+    unsafe { task.run(engine, phase, 0..tiles, scratch) }
+    if let Engines::Both(pace) = engines {
+        task.seen(pace.with(engine, start.elapsed().as_nanos() as f64 / tiles as f64));
     }
 }
 

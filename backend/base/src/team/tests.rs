@@ -8,6 +8,7 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::task::Pace;
 
 const ROUNDS: usize = if cfg!(miri) { 5 } else { 3000 };
 
@@ -19,17 +20,22 @@ struct Waves {
     cells: Vec<Vec<AtomicUsize>>,
     threads_seen: AtomicUsize,
     panic_at: Option<(usize, usize)>,
-    workers: usize,
-    /// Threads that ran tiles.
-    ran: Mutex<HashSet<ThreadId>>,
+    engines: Engines,
+    /// Threads that ran tiles, and what they were.
+    ran: Mutex<HashSet<(ThreadId, Engine)>>,
+    /// Tiles that a unit ran.
+    of_units: AtomicUsize,
+    seen: Mutex<Option<Pace>>,
 }
 
 impl Waves {
     fn new(phases: usize, tiles: usize) -> Self {
         let row = || (0..tiles).map(|_| AtomicUsize::new(0)).collect();
         let cells = (0..phases + 1).map(|_| row()).collect();
-        let (threads_seen, workers, ran) = (AtomicUsize::new(0), usize::MAX, Mutex::default());
-        Self { phases, tiles, cells, threads_seen, panic_at: None, workers, ran }
+        let threads_seen = AtomicUsize::new(0);
+        let (engines, ran, of_units) = (Engines::Cores, Mutex::default(), AtomicUsize::new(0));
+        let seen = Mutex::default();
+        Self { phases, tiles, cells, threads_seen, panic_at: None, engines, ran, of_units, seen }
     }
 
     fn expected(&self) -> Vec<usize> {
@@ -58,14 +64,20 @@ unsafe impl Task for Waves {
     fn scratch(&self) -> usize {
         64
     }
-    fn workers(&self) -> usize {
-        self.workers
+    fn engines(&self) -> Engines {
+        self.engines
     }
-    unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+    fn seen(&self, pace: Pace) {
+        *self.seen.lock().unwrap() = Some(pace);
+    }
+    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         assert_eq!((scratch.len(), scratch.addresses().start % 64), (64, 0));
         // SAFETY: the scratch is this thread's for the length of the call.
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch.ptr(), scratch.len()) };
-        self.ran.lock().unwrap().insert(thread::current().id());
+        self.ran.lock().unwrap().insert((thread::current().id(), engine));
+        if engine == Engine::Unit {
+            self.of_units.fetch_add(tiles.len(), Ordering::Relaxed);
+        }
         let mark = tiles.start as u8;
         scratch.fill(mark);
         self.threads_seen.fetch_max(tiles.len(), Ordering::Relaxed);
@@ -208,28 +220,81 @@ fn claims_are_small_where_threads_share() {
     assert!(task.threads_seen.load(Ordering::Relaxed) <= 20);
 }
 
+fn three_units() -> Team {
+    Team { units: || 3, ..Team::new() }
+}
+
 #[test]
-fn no_more_threads_than_a_task_takes() {
-    let (team, mut scratch) = (Team::new(), Scratch::default());
+fn no_more_threads_than_units() {
+    let (team, mut scratch) = (three_units(), Scratch::default());
     let mut crew = team.enter(8);
-    // Threads that shared a task for `workers`, after a task for all whose workers still look for tiles.
-    let mut shared = |round: usize, workers: usize| {
+    // Threads that shared a task for units, after a task for all whose workers still look for tiles.
+    let mut shared = |round: usize| {
         crew.run(&Waves::new(1, 61), &mut scratch);
         let mut task = Waves::new(1 + round % 3, 61);
-        task.workers = workers;
+        task.engines = Engines::Units;
         crew.run(&task, &mut scratch);
         task.check();
         task.ran.into_inner().unwrap()
     };
     for round in 0..ROUNDS {
-        let ran = shared(round, 1 + round % 3);
-        assert!(ran.len() <= 1 + round % 3, "{} threads for {}", ran.len(), 1 + round % 3);
-        assert!(round % 3 > 0 || ran.contains(&thread::current().id()));
+        let ran = shared(round);
+        assert!(ran.len() <= 3 && ran.iter().all(|(_, engine)| *engine == Engine::Unit), "{ran:?}");
     }
     let deadline = Instant::now() + Duration::from_secs(20);
-    while shared(0, 2).len() < 2 {
-        assert!(Instant::now() < deadline, "two threads never share a task for two");
+    while shared(0).len() < 2 {
+        assert!(Instant::now() < deadline, "two threads never share a task for units");
     }
+}
+
+/// A task for both engines, its predictions right, wrong or absurd: every tile once, at most as many threads in units as
+/// there are, and no task is left to engines that leave it to others.
+#[test]
+fn units_and_cores_share_a_task() {
+    let (team, mut scratch) = (three_units(), Scratch::default());
+    for round in 0..ROUNDS {
+        let mut task = Waves::new(1 + round % 3, 1 + round % 97);
+        let pace = [1.0, 1e3, 1e9, 1e-3][round % 4];
+        task.engines = Engines::Both(Pace { core: 1000.0, unit: pace });
+        team.enter(1 + round % 8).run(&task, &mut scratch);
+        task.check();
+        assert!(task.seen.into_inner().unwrap().is_some(), "the pace of a task for both is told");
+        let ran = task.ran.into_inner().unwrap();
+        assert!(ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count() <= 3, "{ran:?}");
+    }
+    // One thread takes the quicker engine.
+    for (unit, tiles) in [(1.0, 40), (3.0, 0)] {
+        let mut task = Waves::new(1, 40);
+        task.engines = Engines::Both(Pace { core: 2.0, unit });
+        team.enter(1).run(&task, &mut scratch);
+        assert_eq!(task.of_units.into_inner(), tiles);
+    }
+}
+
+/// Two crews and one unit: the second computes on cores what both engines may, and waits for what is the unit's.
+#[test]
+fn crews_share_units() {
+    let team = Team { units: || 1, ..Team::new() };
+    let crew = team.enter(2);
+    let driven = crew.team.drive(5);
+    assert_eq!((driven.count, team.drive(1).count), (1, 0));
+    let mut task = Waves::new(1, 40);
+    task.engines = Engines::Both(Pace { core: 1e9, unit: 1.0 });
+    team.enter(2).run(&task, &mut Scratch::default());
+    task.check();
+    assert_eq!(task.of_units.load(Ordering::Relaxed), 0, "the unit is another crew's");
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let mut task = Waves::new(1, 40);
+            task.engines = Engines::Units;
+            team.enter(2).run(&task, &mut Scratch::default());
+            task.check();
+        });
+        thread::sleep(Duration::from_millis(5));
+        assert!(!waits.is_finished());
+        drop(driven);
+    });
+    assert_eq!(team.driven.load(Ordering::Relaxed), 0);
 }
 
 #[test]

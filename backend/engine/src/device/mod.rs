@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tandem_base::Isa;
-use tandem_kernels::{Rates, UnitRates};
+use tandem_kernels::{Rates, TeamRates, UnitRates};
 
 pub use characterize::{Effort, characterize};
 pub use find::{Found, cached, find, shipped};
@@ -219,18 +219,39 @@ impl Device {
     }
 
     /// Rates of one thread of the fastest cores with these instruction sets: those of the first set that lies in them, of
-    /// the last one otherwise.
-    pub fn rates(&self, isa: Isa) -> Rates {
-        let tiers = &self.cores[0].rates;
-        let fits = |r: &&CoreRates| Isa::parse(&r.isa).is_ok_and(|needs| isa.has(needs));
-        let core = tiers.iter().find(fits).unwrap_or(&tiers[tiers.len() - 1]);
+    /// the last one otherwise; and of so many threads together, by default one a core.
+    pub fn rates(&self, isa: Isa, threads: Option<usize>) -> Rates {
+        let core = self.cores[0].tier(isa);
         Rates {
             fma_gflops: core.fma_gflops.value,
             vector_gelems: core.vector_gelems.value,
             l2_gbs: core.l2_gbs.value,
             dram_gbs: core.dram_gbs.value,
             unit: self.sme.as_ref().map_or_else(UnitRates::default, Sme::rates),
+            team: self.team(isa, threads.unwrap_or(usize::MAX)),
         }
+    }
+
+    /// The fastest cores that so many threads keep busy.
+    fn team(&self, isa: Isa, threads: usize) -> TeamRates {
+        let threads = threads.clamp(1, self.cores.iter().map(|c| c.count).sum());
+        let (fastest, mut left, mut cores) = (self.cores[0].tier(isa).fma_gflops.value, threads, 0.0);
+        for kind in &self.cores {
+            let count = kind.count.min(left);
+            cores += count as f64 * kind.tier(isa).fma_gflops.value / fastest;
+            left -= count;
+        }
+        let units = self.sme.as_ref().map_or(1, |sme| sme.units).min(threads);
+        let (dram_gbs, hand_off_ns) = (self.memory.dram_gbs.value, self.team.hand_off_ns.value);
+        TeamRates { threads, cores, units, dram_gbs, hand_off_ns }
+    }
+}
+
+impl Cores {
+    /// Rates with these instruction sets.
+    fn tier(&self, isa: Isa) -> &CoreRates {
+        let fits = |r: &&CoreRates| Isa::parse(&r.isa).is_ok_and(|needs| isa.has(needs));
+        self.rates.iter().find(fits).unwrap_or(&self.rates[self.rates.len() - 1])
     }
 }
 

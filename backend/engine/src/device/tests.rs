@@ -5,12 +5,22 @@ use super::*;
 #[test]
 fn rates_are_those_of_the_instruction_sets() {
     let device = shipped().find(|device| device.name == "x86-server").unwrap();
-    let of = |isa| device.rates(isa).fma_gflops;
+    let of = |isa| device.rates(isa, None).fma_gflops;
     assert!(of(Isa::AVX512 | Isa::AVX2) > of(Isa::AVX2) && of(Isa::AVX2) > of(Isa::SCALAR));
     // Without the least of its tiers, the last one stands.
     assert_eq!(of(Isa::NEON), of(Isa::SCALAR));
     let m4 = shipped().find(|device| device.name == "apple-m4").unwrap();
-    assert_eq!(m4.rates(Isa::NEON | Isa::SME2).unit.f32_gflops, 1995.0);
+    assert_eq!(m4.rates(Isa::NEON | Isa::SME2, None).unit.f32_gflops, 1995.0);
+}
+
+#[test]
+fn a_team_is_the_fastest_cores() {
+    let m4 = shipped().find(|device| device.name == "apple-m4").unwrap();
+    let team = |threads| m4.rates(Isa::NEON | Isa::SME2, threads).team;
+    assert_eq!((team(Some(3)).threads, team(Some(3)).cores), (3, 3.0));
+    let all = team(None);
+    assert_eq!((all.threads, all.units), (10, 1));
+    assert!(all.cores > 4.0 && all.cores < 10.0, "{} cores", all.cores);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::layout::{Layouts, channels_last};
 use crate::ops::epilogue::{self, EpilogueOperands};
 use crate::ops::{
-    Halves, Operator, Reads, float, halved, need_element, need_elements_of, need_sizes, numbers, with_rows,
+    Halves, Operator, Reads, float, halved, need_element, need_elements_of, need_sizes, numbers,
 };
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
@@ -206,7 +206,9 @@ impl Operator for ConvT {
         (problem.dst, problem.epilogue) = (dst.shape, stages);
         let about = about(g.kernel, &src, dst);
         let operands = Operands { src, weight, epilogue, dst };
-        with_rows!(conv of of, rows => p.kernel(site, about, rows, problem, operands))
+        halved!(conv of of,
+            rows => p.kernel(site, about, rows, problem, operands),
+            p.divided(site, about, conv::KERNELS, problem, operands))
     }
 }
 

@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use smallvec::SmallVec;
 use tandem_base::{Span, SpanMut, Strided};
 
+use crate::both::Divide;
 use crate::element::{Element, bf16, f16};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
@@ -137,6 +138,14 @@ impl<E: Element> Family for Conv<E> {
         check_len("weight", args.weight.len(), E::PER_WORD * p.words(E::PER_WORD) * p.padded_columns())?;
         check_len("dst", args.dst.len(), p.dst.extent())?;
         p.epilogue.check(&args.epilogue, p.padded_columns())
+    }
+}
+
+impl Divide for Conv {
+    type Parts = Bands<f32, Direct>;
+
+    fn in_order(row: &Kernel<Self>) -> bool {
+        !winograd::ROWS.contains(&row.name)
     }
 }
 

@@ -173,7 +173,9 @@ fn run<E: Element>(row: &'static Kernel<Conv<E>>, case: &Case<E>) -> Vec<E> {
             while at < task.tiles(phase) {
                 let end = task.tiles(phase).min(at.saturating_add(chunk));
                 // SAFETY: every tile of a phase once, phases in order.
-                unsafe { task.run(phase, at..end, SpanMut::from(scratch.bytes_mut())) }
+                unsafe {
+                    task.run(tandem_base::Engine::Core, phase, at..end, SpanMut::from(scratch.bytes_mut()))
+                }
                 at = end;
             }
         }

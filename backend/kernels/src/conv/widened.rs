@@ -1,5 +1,5 @@
-//! Convolution of f16 and bf16 as convolutions of f32, a band of output rows and some columns at a time, see
-//! [`crate::widen`].
+//! Convolution in parts, a band of output rows and some columns at a time: of f16 and bf16 as convolutions of f32, see
+//! [`crate::widen`], and of f32 for units and cores to share, see [`crate::both`].
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -7,19 +7,35 @@ use std::ops::Range;
 use tandem_base::Strided;
 
 use super::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
-use crate::element::Element;
+use crate::element::{Element, Format};
 use crate::epilogue::Epilogue;
 use crate::kernel::Kernel;
 use crate::panels::PANEL;
 use crate::widen::{MAX_SOURCES, Operands, Panels, Part, Parted, Region, Windows};
 
-/// Elements of source rows a part widens.
-const BAND: usize = 192 << 10;
-/// Elements of weights a part widens, if two panels are not more.
-const WEIGHTS: usize = 256 << 10;
-/// Fewest parts to aim for, unless they would be smaller than this many multiply-adds.
-const PARTS: usize = 8;
-const LEAST_WORK: usize = 1_000_000;
+/// How large parts are.
+struct Sizes {
+    /// Elements of source rows.
+    band: usize,
+    /// Elements of weights, if two panels are not more.
+    weights: usize,
+    /// Fewest parts to aim for, unless they would be smaller than so many multiply-adds.
+    parts: usize,
+    least_work: usize,
+    /// Fewest output rows of a band where there are to be more parts.
+    least_rows: usize,
+}
+
+/// What a part widens lies in L2.
+const WIDENED: Sizes =
+    Sizes { band: 192 << 10, weights: 256 << 10, parts: 8, least_work: 1_000_000, least_rows: usize::MAX };
+/// Parts of some tens of microseconds on a core.
+const SHARED: Sizes = if cfg!(test) {
+    // Small problems come apart as well.
+    Sizes { band: 1 << 10, weights: 4 << 10, parts: 6, least_work: 1000, least_rows: 4 }
+} else {
+    Sizes { band: 64 << 10, weights: 1 << 20, parts: 32, least_work: 4_000_000, least_rows: 8 }
+};
 /// Bands are whole rows of Winograd's tiles.
 const ROWS: usize = 4;
 
@@ -33,16 +49,19 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(p: &Problem) -> Self {
+    fn new<E: Element>(p: &Problem) -> Self {
+        let sizes = if E::FORMAT == Format::F32 { SHARED } else { WIDENED };
         let ([oh, _], [_, width], (parts, columns)) = (p.out_size(), p.in_size(), p.column_groups());
         let row = (width * p.in_channels() / p.groups).max(1);
-        let rows = windows(p).rows(BAND / row, ROWS);
+        let (windows, work) = (windows(p), p.dst.elements() * p.k());
+        let wanted = sizes.parts.min(work / sizes.least_work).max(1);
+        let finer = (windows.height / wanted).max(sizes.least_rows.saturating_mul(windows.stride));
+        let rows = windows.rows((sizes.band / row).min(finer.saturating_add(windows.reach)), ROWS);
         let bands = oh.div_ceil(rows);
-        let fitting = (WEIGHTS / p.k().max(1) / PANEL).max(2) * PANEL;
-        let work = p.dst.elements() * p.k();
+        let fitting = (sizes.weights / p.k().max(1) / PANEL).max(2) * PANEL;
         let there = p.batch() * bands * parts;
-        let wanted = PARTS.min(work / LEAST_WORK).div_ceil(there.max(1)).max(1);
-        let columns_each = fitting.min(columns.div_ceil(wanted).next_multiple_of(PANEL)).max(PANEL);
+        let cuts = wanted.div_ceil(there.max(1));
+        let columns_each = fitting.min(columns.div_ceil(cuts).next_multiple_of(PANEL)).max(PANEL);
         Self { bands, rows, parts, columns: columns_each, column_parts: columns.div_ceil(columns_each) }
     }
 
@@ -63,13 +82,13 @@ fn windows(p: &Problem) -> Windows {
 }
 
 /// Which rows of f32 compute parts.
-pub(super) trait Algorithm: 'static {
+pub trait Algorithm: 'static {
     /// Whether these are Winograd's.
     const WINOGRAD: bool;
 }
 
 /// Those that sum products.
-pub(super) struct Direct;
+pub struct Direct;
 impl Algorithm for Direct {
     const WINOGRAD: bool = false;
 }
@@ -81,7 +100,7 @@ impl Algorithm for Winograd {
 }
 
 /// Rows of f32 for bands of a convolution.
-pub(super) struct Bands<E, A>(PhantomData<(E, A)>);
+pub struct Bands<E, A>(PhantomData<(E, A)>);
 
 impl<E: Element, A: Algorithm> Bands<E, A> {
     /// What a part reads: segments, then the residual.
@@ -138,11 +157,11 @@ impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
     }
 
     fn count(p: &Problem) -> usize {
-        if p.dst.elements() == 0 { 0 } else { p.batch() * Cut::new(p).each_image() }
+        if p.dst.elements() == 0 { 0 } else { p.batch() * Cut::new::<E>(p).each_image() }
     }
 
     fn part(p: &Problem, index: usize) -> Part<Self> {
-        let cut = Cut::new(p);
+        let cut = Cut::new::<E>(p);
         let (image, rest) = (index / cut.each_image(), index % cut.each_image());
         let (rest, column) = (rest / cut.column_parts, rest % cut.column_parts * cut.columns);
         let (band, of) = (rest / cut.parts * cut.rows, rest % cut.parts);
@@ -165,12 +184,12 @@ impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
             channels,
         };
         let problem = Problem {
-            src: src[..p.src.len()].iter().flatten().map(|region| region.dense).collect(),
-            dst: dst.dense,
+            src: src[..p.src.len()].iter().flatten().map(Region::lie::<E>).collect(),
+            dst: dst.lie::<E>(),
             padding: [above, p.padding[1], below, p.padding[3]],
             groups: 1,
             shuffle: 1,
-            epilogue: Epilogue { residual: src[MAX_SEGMENTS].map(|r| r.dense), ..p.epilogue },
+            epilogue: Epilogue { residual: src[MAX_SEGMENTS].map(|r| r.lie::<E>()), ..p.epilogue },
             kernel: p.kernel,
             stride: p.stride,
             dilation: p.dilation,

@@ -12,6 +12,7 @@ use std::marker::PhantomData;
 
 use tandem_base::{Span, SpanMut, Strided};
 
+use crate::both::Divide;
 use crate::element::{Element, bf16, f16};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
@@ -99,6 +100,10 @@ impl<E: Element> Family for Gemm<E> {
         check_disjoint("rhs", &args.rhs, &args.dst)?;
         p.epilogue.check(&args.epilogue, panels::padded(n))
     }
+}
+
+impl Divide for Gemm {
+    type Parts = widened::Blocks<f32>;
 }
 
 /// Every row of f32.

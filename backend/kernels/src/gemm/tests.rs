@@ -79,7 +79,14 @@ fn check_named<E: Element>(of: &'static [Kernel<Gemm<E>>], p: &Problem, name: &s
         for phase in 0..task.phases() {
             for tile in (0..task.tiles(phase)).rev() {
                 // SAFETY: every tile of a phase once, phases in order, with the scratch the row wants.
-                unsafe { task.run(phase, tile..tile + 1, SpanMut::from(scratch.bytes_mut())) }
+                unsafe {
+                    task.run(
+                        tandem_base::Engine::Core,
+                        phase,
+                        tile..tile + 1,
+                        SpanMut::from(scratch.bytes_mut()),
+                    )
+                }
             }
         }
         assert!(

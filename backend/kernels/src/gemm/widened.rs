@@ -1,29 +1,43 @@
-//! Products of f16 and bf16 as products of f32, block by block, see [`crate::widen`].
+//! Products block by block: of f16 and bf16 as products of f32, see [`crate::widen`], and of f32 for units and cores to
+//! share, see [`crate::both`].
 
 use std::marker::PhantomData;
 
 use tandem_base::Strided;
 
 use super::{Args, Gemm, KERNELS, Problem, Rhs};
-use crate::element::Element;
+use crate::element::{Element, Format};
 use crate::epilogue::Epilogue;
 use crate::kernel::Kernel;
 use crate::panels::PANEL;
 use crate::widen::{MAX_SOURCES, Operands, Panels, Part, Parted, Region};
 
-/// Elements of rhs a part widens: they stay in L2 while rows pass.
-const RHS: usize = 64 << 10;
-/// The same for few rows, which pass once.
-const RHS_OF_FEW: usize = 8 << 10;
+/// How large parts are.
+struct Sizes {
+    /// Elements of rhs: they stay in L2 while rows pass.
+    rhs: usize,
+    /// The same for few rows, which pass once.
+    rhs_of_few: usize,
+    /// Elements of lhs.
+    lhs: usize,
+    /// Rows are cut to multiples: whole register tiles of every vector.
+    rows: usize,
+    /// Fewest parts to aim for, unless they would be smaller than so many multiply-adds.
+    parts: usize,
+    least_work: usize,
+}
+
+const WIDENED: Sizes =
+    Sizes { rhs: 64 << 10, rhs_of_few: 8 << 10, lhs: 96 << 10, rows: 42, parts: 8, least_work: 300_000 };
+/// Rows are whole groups of units as well; columns are cut where there are few rows only, as a unit packs lhs for each part.
+const SHARED: Sizes = if cfg!(test) {
+    // Small problems come apart as well.
+    Sizes { rhs: 4 << 10, rhs_of_few: 1 << 10, lhs: 2 << 10, rows: 12, parts: 6, least_work: 500 }
+} else {
+    Sizes { rhs: 64 << 20, rhs_of_few: 64 << 20, lhs: 256 << 10, rows: 96, parts: 8, least_work: 8_000_000 }
+};
 /// Most rows that are few.
 const FEW: usize = 8;
-/// Elements of lhs a part widens.
-const LHS: usize = 96 << 10;
-/// Rows are cut to whole register tiles of every vector.
-const ROWS: usize = 42;
-/// Fewest parts to aim for, unless they would be smaller than this many multiply-adds.
-const PARTS: usize = 8;
-const LEAST_WORK: usize = 300_000;
 
 /// How a product comes apart: batches, ranges of columns, ranges of rows.
 struct Cut {
@@ -34,22 +48,23 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(p: &Problem) -> Self {
+    fn new<E: Element>(p: &Problem) -> Self {
+        let sizes = if E::FORMAT == Format::F32 { SHARED } else { WIDENED };
         let [batch, m, n, k] = p.sizes();
-        let rows = (LHS / k.max(1) / ROWS).clamp(1, 6) * ROWS;
+        let rows = (sizes.lhs / k.max(1) / sizes.rows).clamp(1, 6) * sizes.rows;
         let row_parts = m.div_ceil(rows).max(1);
-        let rows = m.div_ceil(row_parts).next_multiple_of(if m > rows { ROWS } else { 1 });
-        let rhs = if m <= FEW { RHS_OF_FEW } else { RHS };
+        let rows = m.div_ceil(row_parts).next_multiple_of(if m > rows { sizes.rows } else { 1 });
+        let rhs = if m <= FEW { sizes.rhs_of_few } else { sizes.rhs };
         let fitting = (rhs / k.max(1) / PANEL).max(1) * PANEL;
         let work = batch * m * n * k;
-        let wanted = PARTS.min(work / LEAST_WORK).div_ceil((batch * row_parts).max(1)).max(1);
+        let wanted = sizes.parts.min(work / sizes.least_work).div_ceil((batch * row_parts).max(1)).max(1);
         let columns = fitting.min(n.div_ceil(wanted).next_multiple_of(PANEL)).max(PANEL);
         Self { columns, column_parts: n.div_ceil(columns), rows, row_parts: m.div_ceil(rows.max(1)) }
     }
 }
 
 /// Rows of f32 for blocks of a product.
-pub(super) struct Blocks<E>(PhantomData<E>);
+pub struct Blocks<E>(PhantomData<E>);
 
 impl<E: Element> Parted for Blocks<E> {
     type Element = E;
@@ -61,12 +76,12 @@ impl<E: Element> Parted for Blocks<E> {
     }
 
     fn count(p: &Problem) -> usize {
-        let cut = Cut::new(p);
+        let cut = Cut::new::<E>(p);
         p.sizes()[0] * cut.column_parts * cut.row_parts
     }
 
     fn part(p: &Problem, index: usize) -> Part<Self> {
-        let ([_, m, n, k], cut) = (p.sizes(), Cut::new(p));
+        let ([_, m, n, k], cut) = (p.sizes(), Cut::new::<E>(p));
         let (rest, row) = (index / cut.row_parts, index % cut.row_parts * cut.rows);
         let (b, column) = (rest / cut.column_parts, rest % cut.column_parts * cut.columns);
         let (rows, columns) = (cut.rows.min(m - row), cut.columns.min(n - column));
@@ -84,11 +99,11 @@ impl<E: Element> Parted for Blocks<E> {
             }
             Rhs::Strided(shape) => {
                 let region = Region::of(shape, &[b, 0, column], &[1, k, columns]);
-                (src[2], rhs) = (Some(region), Rhs::Strided(region.dense));
+                (src[2], rhs) = (Some(region), Rhs::Strided(region.lie::<E>()));
             }
         }
-        let epilogue = Epilogue { residual: residual.map(|r| r.dense), ..p.epilogue };
-        let problem = Problem { lhs: lhs.dense, rhs, dst: dst.dense, alpha: p.alpha, epilogue };
+        let epilogue = Epilogue { residual: residual.map(|r| r.lie::<E>()), ..p.epilogue };
+        let problem = Problem { lhs: lhs.lie::<E>(), rhs, dst: dst.lie::<E>(), alpha: p.alpha, epilogue };
         Part { problem, src, weight, dst, column }
     }
 

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tandem_base::{Isa, Scratch, Span, SpanMut, Strided, Task, Team, sme};
+use tandem_base::{Engine, Engines, Isa, Scratch, Span, SpanMut, Strided, Task, Team, sme};
 
 use super::entries::{copies, depthwises, gemvs, packs, products, softmaxes, unpacks};
 use super::int8::{self, Convert, Direct, ProductGroups, ProductI8, Quantise};
@@ -318,14 +318,14 @@ unsafe impl Task for Watched<'_> {
     fn scratch(&self) -> usize {
         self.task.scratch()
     }
-    fn workers(&self) -> usize {
-        self.task.workers()
+    fn engines(&self) -> Engines {
+        self.task.engines()
     }
-    unsafe fn run(&self, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         self.most.fetch_max(1 + self.running.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
         assert_eq!(svcr(), 0, "before a tile");
         // SAFETY: the caller's.
-        unsafe { self.task.run(phase, tiles, scratch) }
+        unsafe { self.task.run(engine, phase, tiles, scratch) }
         assert_eq!(svcr(), 0, "behind a tile");
         self.running.fetch_sub(1, Ordering::SeqCst);
     }

@@ -21,15 +21,14 @@ use crate::simd::Simd;
 pub(crate) use bands::{Band, Windows};
 pub use family::{Apart, Halved, HalvedArgs};
 pub(crate) use family::{Blocks, MAX_CONSTANTS, Piece, Shapes, tables};
-pub(crate) use region::Panels;
-pub use region::Region;
 use region::{Narrow, Widen, WidenPanels};
+pub use region::{Panels, Region};
 
 /// Most operands of a part beside weights and destination.
 pub const MAX_SOURCES: usize = 5;
 
 /// A family of 16-bit floats whose problems are computed as several problems of f32.
-pub(crate) trait Parted: 'static {
+pub trait Parted: 'static {
     /// The element.
     type Element: Element;
     /// The family.
@@ -58,12 +57,12 @@ pub(crate) trait Parted: 'static {
     fn args<'p>(args: &'p Args<'_, Self>, part: &Part<Self>, wide: Operands<'p, f32>) -> WideArgs<'p, Self>;
 }
 
-pub(crate) type Problem<F> = <<F as Parted>::Narrow as Family>::Problem;
-pub(crate) type Args<'a, F> = <<F as Parted>::Narrow as Family>::Args<'a>;
-type WideArgs<'a, F> = <<F as Parted>::Wide as Family>::Args<'a>;
+pub type Problem<F> = <<F as Parted>::Narrow as Family>::Problem;
+pub type Args<'a, F> = <<F as Parted>::Narrow as Family>::Args<'a>;
+pub type WideArgs<'a, F> = <<F as Parted>::Wide as Family>::Args<'a>;
 
 /// Where operands lie.
-pub(crate) struct Operands<'a, E> {
+pub struct Operands<'a, E> {
     pub src: [Span<'a, E>; MAX_SOURCES],
     pub weight: Span<'a, E>,
     pub dst: SpanMut<'a, E>,
@@ -77,7 +76,7 @@ impl<E> Operands<'_, E> {
 }
 
 /// A part of a problem.
-pub(crate) struct Part<F: Parted + ?Sized> {
+pub struct Part<F: Parted + ?Sized> {
     /// Its problem in f32, operands lying as their regions say.
     pub problem: <F::Wide as Family>::Problem,
     /// What it reads.
@@ -249,7 +248,7 @@ unsafe fn widen<'a, F: Parted, V: Simd>(
 ///
 /// # Safety
 /// As [`run`]; `memory` has the row's workspace.
-unsafe fn compute<F: Family>(
+pub(crate) unsafe fn compute<F: Family>(
     row: &Kernel<F>,
     problem: &F::Problem,
     args: &F::Args<'_>,

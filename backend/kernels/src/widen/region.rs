@@ -26,6 +26,11 @@ impl Region {
         Self { offset, shape, dense: packed(&shape) }
     }
 
+    /// As a part's problem has it: a copy in f32 of halves, f32 where they are.
+    pub(crate) fn lie<E: Element>(&self) -> Strided {
+        if E::FORMAT == Format::F32 { self.shape } else { self.dense }
+    }
+
     /// The elements of `shape` from `first` on, along every dimension `sizes` of them.
     pub fn of(shape: &Strided, first: &[usize], sizes: &[usize]) -> Self {
         let offset = first.iter().zip(shape.strides()).map(|(at, stride)| at * stride).sum();
@@ -51,7 +56,7 @@ fn packed(shape: &Strided) -> Strided {
 
 /// Neighbouring panels of weights in words of two k.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Panels {
+pub struct Panels {
     /// First element.
     pub offset: usize,
     /// Columns, the last panel narrow as it may be.

@@ -133,7 +133,9 @@ impl Data {
                 scratch.bytes_mut().fill(0xff);
                 let span = SpanMut::from(scratch.bytes_mut());
                 // SAFETY: each tile runs once, phases in order, on memory that outlives the call.
-                unsafe { task.run(phase, start..(start + stride).min(tiles), span) }
+                unsafe {
+                    task.run(tandem_base::Engine::Core, phase, start..(start + stride).min(tiles), span)
+                }
             }
         }
         dst
@@ -332,7 +334,14 @@ fn residual_may_be_the_destination() {
         let task = row.bind(&data.problem, args, SpanMut::from(shared.bytes_mut())).unwrap();
         for phase in 0..task.phases() {
             // SAFETY: each tile runs once, phases in order, on memory that outlives the call.
-            unsafe { task.run(phase, 0..task.tiles(phase), SpanMut::from(scratch.bytes_mut())) }
+            unsafe {
+                task.run(
+                    tandem_base::Engine::Core,
+                    phase,
+                    0..task.tiles(phase),
+                    SpanMut::from(scratch.bytes_mut()),
+                )
+            }
         }
         dst.extend([CANARY; 32]);
         data.compare(row.name, &dst);

@@ -1,0 +1,156 @@
+//! Parts computed by units and cores in any mixture give the bits of one row on the whole.
+
+use tandem_base::{AlignedBuf, Span, Strided};
+
+use super::*;
+use crate::epilogue::{Act, Epilogue, EpilogueArgs};
+use crate::testing::{CANARY, Random, sample};
+use crate::{conv, gemm, panels};
+
+/// A row of units and one of cores that take a problem.
+fn pair<F: Divide>(
+    rows: &'static [Kernel<F>],
+    p: &F::Problem,
+    random: &mut Random,
+) -> Option<[&'static Kernel<F>; 2]> {
+    let here = || crate::testing::rows(rows, p);
+    let cores = here().filter(|row| !row.isa.in_unit() && row.isa != Isa::SCALAR && F::in_order(row));
+    let (units, cores): (Vec<_>, Vec<_>) =
+        (here().filter(|row| row.isa.in_unit()).collect(), cores.collect());
+    (!units.is_empty() && !cores.is_empty()).then(|| [random.pick(&units), random.pick(&cores)])
+}
+
+/// Computes a problem by a row of cores, then in parts, in a random order and each by a random engine; whether it comes apart.
+fn check<F: Divide>(
+    rows: &'static [Kernel<F>],
+    p: &F::Problem,
+    elements: usize,
+    random: &mut Random,
+    args: impl Fn(SpanMut<'static, f32>) -> F::Args<'static>,
+) -> bool {
+    let Some([unit, core]) = pair(rows, p, random) else { return false };
+    let Ok(both) = Both::new(p.clone(), unit, core, &Rates::default()) else { return false };
+    let [mut whole, mut parts] = [(); 2].map(|()| AlignedBuf::zeroed(4 * (elements + 1)));
+    for dst in [&mut whole, &mut parts] {
+        bytemuck::cast_slice_mut::<u8, f32>(dst.bytes_mut()).fill(CANARY);
+    }
+    let dst = |block: &mut AlignedBuf| {
+        // SAFETY: both blocks live until the tasks on them have ended.
+        SpanMut::from(unsafe {
+            std::slice::from_raw_parts_mut(block.bytes_mut().as_mut_ptr().cast(), elements)
+        })
+    };
+    crate::testing::run(core, p, args(dst(&mut whole)), crate::testing::Split::Whole);
+    let task = both.bind(args(dst(&mut parts))).unwrap();
+    let mut order: Vec<usize> = (0..both.parts()).collect();
+    (1..order.len()).rev().for_each(|i| order.swap(i, random.below(i + 1)));
+    for part in order {
+        let engine = random.pick(&[Engine::Core, Engine::Unit]);
+        let mut scratch = AlignedBuf::zeroed(both.scratch());
+        scratch.bytes_mut().fill(0xFF);
+        // SAFETY: every part once, with the scratch asked for.
+        unsafe { task.run(engine, 0, part..part + 1, SpanMut::from(scratch.bytes_mut())) }
+    }
+    assert!(
+        whole.bytes() == parts.bytes(),
+        "{} and {} differ from {} in\n{p:?}",
+        unit.name,
+        core.name,
+        core.name
+    );
+    true
+}
+
+/// Values that stay while tasks run.
+fn lasting(values: Vec<f32>) -> Span<'static, f32> {
+    Span::from(&*values.leak())
+}
+
+fn epilogue(random: &mut Random, dst: Strided, padded: usize) -> (Epilogue, EpilogueArgs<'static>) {
+    let epilogue = Epilogue {
+        bias: random.below(2) == 0,
+        act: random.pick(&[Act::None, Act::Relu, Act::HardSwish, Act::Clamp { lo: -0.5, hi: 1.5 }]),
+        scale_shift: random.below(4) == 0,
+        residual: (random.below(3) == 0).then_some(dst),
+        act2: random.pick(&[Act::None, Act::Relu]),
+    };
+    let [bias, scale, shift] = [(); 3].map(|()| lasting(random.floats(padded)));
+    (epilogue, EpilogueArgs { bias, scale, shift, residual: lasting(random.floats(dst.extent())) })
+}
+
+#[test]
+fn convolutions() {
+    let mut came_apart = 0;
+    let cases = || sample(0..500u64);
+    for seed in cases() {
+        let random = &mut Random::new(seed + 1);
+        let (batch, size) = (random.pick(&[1, 1, 2]), [1 + random.below(20), 1 + random.below(40)]);
+        let kernel = random.pick(&[[1, 1], [3, 3], [2, 3], [5, 5]]);
+        let (stride, dilation) =
+            (random.pick(&[[1, 1], [2, 2], [1, 2]]), random.pick(&[[1, 1], [1, 1], [2, 1]]));
+        let padding: [usize; 4] = std::array::from_fn(|i| random.below(kernel[i % 2] + 1));
+        let groups = random.pick(&[1, 1, 1, 2]);
+        let shuffle = if groups == 1 { random.pick(&[1, 1, 2]) } else { 1 };
+        let segments = if groups == 1 { 1 + random.below(3) } else { 1 };
+        let out: [usize; 2] = std::array::from_fn(|d| {
+            let reach = dilation[d] * (kernel[d] - 1) + 1;
+            (size[d] + padding[d] + padding[d + 2] + 1).saturating_sub(reach) / stride[d]
+        });
+        let columns = groups * random.pick(&[1, 8, 31, 33, 64, 70]);
+        let order = random.pick(&[[0u8, 2, 3, 1], [0, 2, 3, 1], [0, 1, 2, 3]]);
+        let image = |c: usize, h: usize, w: usize| Strided::with_order(&[batch, c, h, w], &order);
+        let dst = Strided::with_order(&[batch, columns, out[0] * shuffle, out[1] * shuffle], &[0, 2, 3, 1]);
+        let src: Vec<Strided> =
+            (0..segments).map(|_| image(groups * random.pick(&[3, 8, 16, 17]), size[0], size[1])).collect();
+        let mut p = conv::Problem {
+            src: src.iter().copied().collect(),
+            dst,
+            kernel,
+            stride,
+            padding,
+            dilation,
+            groups,
+            shuffle,
+            epilogue: Epilogue::default(),
+            fast_math: true,
+        };
+        let padded = p.padded_columns();
+        let (stages, columns) = epilogue(random, dst, padded);
+        p.epilogue = stages;
+        let mut spans = [Span::empty(); conv::MAX_SEGMENTS];
+        spans.iter_mut().zip(&src).for_each(|(span, s)| *span = lasting(random.floats(s.extent())));
+        let weight = lasting(random.floats(p.k() * padded));
+        let args = move |dst| conv::Args { src: spans, weight, epilogue: columns, dst };
+        came_apart += usize::from(check(conv::KERNELS, &p, dst.extent(), random, args));
+    }
+    assert!(!has_units() || came_apart > cases().count() / 3, "{came_apart} came apart");
+}
+
+#[test]
+fn products() {
+    let mut came_apart = 0;
+    let cases = || sample(0..500u64);
+    for seed in cases() {
+        let random = &mut Random::new(seed + 1);
+        let (batch, m) = (random.pick(&[1, 1, 2, 3]), random.pick(&[1, 2, 7, 12, 13, 31, 64, 100]));
+        let (n, k) = (random.pick(&[1, 31, 32, 33, 65, 96, 130]), random.pick(&[1, 5, 16, 33, 100, 300]));
+        let matrix = |rows: usize, columns: usize| Strided::contiguous(&[batch, rows, columns]);
+        let (dst, turned) = (matrix(m, n), Strided::with_order(&[batch, k, n], &[0, 2, 1]));
+        let (stages, columns) = epilogue(random, dst, panels::padded(n));
+        let rhs =
+            random.pick(&[gemm::Rhs::Panels, gemm::Rhs::Strided(matrix(k, n)), gemm::Rhs::Strided(turned)]);
+        let p =
+            gemm::Problem { lhs: matrix(m, k), rhs, dst, alpha: random.pick(&[1.0, 0.25]), epilogue: stages };
+        let elements = if rhs == gemm::Rhs::Panels { k * panels::padded(n) } else { batch * k * n };
+        let (lhs, rhs) = (lasting(random.floats(batch * m * k)), lasting(random.floats(elements)));
+        let args = move |dst| gemm::Args { lhs, rhs, epilogue: columns, dst };
+        came_apart += usize::from(check(gemm::KERNELS, &p, dst.extent(), random, args));
+    }
+    assert!(!has_units() || came_apart > cases().count() / 3, "{came_apart} came apart");
+}
+
+/// Whether rows of units are tested here.
+fn has_units() -> bool {
+    gemm::KERNELS.iter().any(|row| row.isa.in_unit() && available().has(row.isa))
+        && std::env::var_os("TANDEM_TEST_FEW").is_none()
+}
