@@ -76,6 +76,25 @@ T check(executorch::runtime::Result<T> result, const std::string& what) {
   return std::move(result.get());
 }
 
+// A load option as ExecuTorch passes it on: counts as numbers.
+executorch::runtime::BackendOption option(const Setting& setting) {
+  const std::string key(setting.key);
+  const std::string value(setting.value);
+  executorch::runtime::BackendOption option;
+  std::array<char, executorch::runtime::kMaxOptionValueLength> text{};
+  if (key.size() >= sizeof(option.key) || value.size() >= text.size()) {
+    throw std::runtime_error("option " + key + " is too long: " + value);
+  }
+  std::copy(key.begin(), key.end(), option.key);
+  std::copy(value.begin(), value.end(), text.begin());
+  if (!value.empty() && value.size() < 9 && value.find_first_not_of("0123456789") == std::string::npos) {
+    option.value = std::stoi(value);
+  } else {
+    option.value = text;
+  }
+  return option;
+}
+
 class Watch {
  public:
   uint64_t ns() const {
@@ -102,7 +121,8 @@ TensorMeta describe(const Tensor& tensor) {
 
 }  // namespace
 
-Host::Host(const std::string& path, const std::string& method, bool trace, const std::string& layout)
+Host::Host(
+    const std::string& path, const std::string& method, bool trace, rust::Slice<const Setting> settings)
     : method_(method) {
   std::unique_ptr<Collector> collector;
   if (trace) {
@@ -111,11 +131,13 @@ Host::Host(const std::string& path, const std::string& method, bool trace, const
   }
   module_ = std::make_unique<Module>(path, Module::LoadMode::Mmap, std::move(collector));
   const Watch program;
-  executorch::runtime::BackendOptions<1> options;
+  std::vector<executorch::runtime::BackendOption> options;
   executorch::runtime::LoadBackendOptionsMap map;
-  if (!layout.empty()) {
-    check(options.set_option("layout", layout.c_str()), "setting the layout option");
-    check(map.set_options("TandemBackend", options.view()), "setting options");
+  for (const Setting& setting : settings) {
+    options.push_back(option(setting));
+  }
+  if (!options.empty()) {
+    check(map.set_options("TandemBackend", {options.data(), options.size()}), "setting options");
   }
   check(module_->load(map), "loading " + path);
   program_ns_ = program.ns();
@@ -207,9 +229,9 @@ rust::Vec<Event> Host::take_events() {
   return all;
 }
 
-std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace, rust::Str layout) {
+std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace, rust::Slice<const Setting> settings) {
   check(static_cast<Error>(tandem_register()), "registering TandemBackend");
-  return std::make_unique<Host>(std::string(path), std::string(method), trace, std::string(layout));
+  return std::make_unique<Host>(std::string(path), std::string(method), trace, settings);
 }
 
 rust::Vec<Delegate> delegates() {

@@ -17,13 +17,14 @@ class Collector;
 struct Delegate;
 struct Event;
 struct LoadTimes;
+struct Setting;
 struct Step;
 struct TensorMeta;
 struct Value;
 
 class Host {
  public:
-  Host(const std::string& path, const std::string& method, bool trace, const std::string& layout);
+  Host(const std::string& path, const std::string& method, bool trace, rust::Slice<const Setting> settings);
   ~Host();
 
   LoadTimes load_times() const;
@@ -47,7 +48,7 @@ class Host {
   std::vector<executorch::runtime::EValue> results_;
 };
 
-std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace, rust::Str layout);
+std::unique_ptr<Host> load(rust::Str path, rust::Str method, bool trace, rust::Slice<const Setting> settings);
 rust::Vec<Delegate> delegates();
 rust::Vec<Step> steps(size_t method);
 rust::Vec<Value> values(size_t method);

@@ -85,6 +85,13 @@ pub mod ffi {
         bytes: u64,
     }
 
+    /// A load option of Tandem.
+    #[derive(Clone, Debug, Default)]
+    struct Setting {
+        key: String,
+        value: String,
+    }
+
     /// Time a program took to load.
     #[derive(Clone, Copy, Debug, Default)]
     struct LoadTimes {
@@ -100,9 +107,9 @@ pub mod ffi {
         /// A loaded method of a mapped .pte file.
         type Host;
 
-        /// Loads a method, "" meaning "forward" or the only one; `trace` keeps the events of its executions; `layout` is
-        /// Tandem's option, "" for its default.
-        fn load(path: &str, method: &str, trace: bool, layout: &str) -> Result<UniquePtr<Host>>;
+        /// Loads a method, "" meaning "forward" or the only one; `trace` keeps the events of its executions; `settings` are
+        /// Tandem's load options.
+        fn load(path: &str, method: &str, trace: bool, settings: &[Setting]) -> Result<UniquePtr<Host>>;
         /// What loading took.
         fn load_times(self: &Host) -> LoadTimes;
         /// The method's inputs.

@@ -9,6 +9,7 @@ mod machine;
 mod model;
 mod profile;
 mod run;
+mod simulate;
 mod stats;
 mod tensor;
 
@@ -34,6 +35,8 @@ enum Command {
     Bench(bench::Options),
     /// How values lie, who decided it, and every copy left.
     Explain(explain::Options),
+    /// What a model is modelled to take on a device that is described, not there.
+    Simulate(simulate::Options),
     /// Measures this machine once, for all later plans.
     Characterize(characterize::Options),
     /// This machine: instruction sets, peak, kernels.
@@ -79,6 +82,7 @@ fn main() {
         Command::Profile(options) => profile::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Explain(options) => explain::run(&options),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Characterize(options) => characterize::run(&options),
         Command::Info => info::run(),
     };

@@ -23,14 +23,30 @@ pub enum Layout {
     State,
 }
 
-impl Layout {
-    /// The load option's value; "" leaves it to the environment.
-    fn option(layout: Option<Self>) -> &'static str {
+/// Load options of Tandem; what is not among them is left to the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Settings(Vec<ffi::Setting>);
+
+impl Settings {
+    /// With one more.
+    pub fn with(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.0.push(ffi::Setting { key: key.to_owned(), value: value.into() });
+        self
+    }
+
+    /// With a layout, if one is given.
+    pub fn layout(self, layout: Option<Layout>) -> Self {
         match layout {
-            None => "",
-            Some(Self::Greedy) => "greedy",
-            Some(Self::State) => "state",
+            None => self,
+            Some(Layout::Greedy) => self.with("layout", "greedy"),
+            Some(Layout::State) => self.with("layout", "state"),
         }
+    }
+}
+
+impl From<Option<Layout>> for Settings {
+    fn from(layout: Option<Layout>) -> Self {
+        Self::default().layout(layout)
     }
 }
 
@@ -45,12 +61,12 @@ pub struct Spent {
 
 impl Model {
     /// Maps and loads a file's "forward" method; `trace` keeps events.
-    pub fn load(path: &Path, trace: bool, layout: Option<Layout>) -> Result<Self, Error> {
+    pub fn load(path: &Path, trace: bool, settings: impl Into<Settings>) -> Result<Self, Error> {
         let name = path.to_str().ok_or_else(|| Error::Input(format!("{} is not UTF-8", path.display())))?;
         if !path.exists() {
             return Err(Error::Input(format!("there is no file {name}")));
         }
-        Ok(Self { host: ffi::load(name, "", trace, Layout::option(layout))?, path: path.to_owned() })
+        Ok(Self { host: ffi::load(name, "", trace, &settings.into().0)?, path: path.to_owned() })
     }
 
     /// Its file.

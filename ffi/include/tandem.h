@@ -86,9 +86,10 @@ typedef struct tandem_constants {
  *   "layout"     how values lie: "state" (default: least time of the whole program) or "greedy" (a rule)
  *   "device"     profile to plan with: a shipped one's name, e.g. "apple-m4", or a file (default: this machine's, as
  *                `tandem characterize` measured it, or as its chip or class has it)
+ *   "engine"     what may compute a step: "cpu", "sme" (a matrix unit or cores, each alone) or "both" (default)
  *   "threads"    threads to plan for, whatever a call is given (default, or 0: one a core)
- * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT, TANDEM_DEVICE and TANDEM_THREADS are their
- * defaults.
+ * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT, TANDEM_DEVICE, TANDEM_ENGINE and TANDEM_THREADS
+ * are their defaults.
  * An unknown key or value is TANDEM_INVALID_ARGUMENT. */
 typedef struct tandem_option {
   const char *key;
@@ -193,7 +194,7 @@ typedef struct tandem_step {
   const char *reason;     /* why this kernel */
   double flops;           /* arithmetic by definition, a multiply-add counting 2 */
   double bytes;           /* bytes that must move at least once */
-  double predicted_ns;    /* on one thread */
+  double predicted_ns;    /* on the threads planned for */
   const uint32_t *debug_handles; /* of the exported graph's nodes this step computes */
   size_t num_debug_handles;
 } tandem_step;

@@ -175,7 +175,7 @@ pub struct Step {
     pub flops: f64,
     /// at least
     pub bytes: f64,
-    /// one thread
+    /// the threads planned for
     pub predicted_ns: f64,
     /// exported nodes
     pub debug_handles: *const u32,

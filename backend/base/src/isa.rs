@@ -66,6 +66,11 @@ impl Isa {
         self.0 & needs.0 == needs.0
     }
 
+    /// Without matrix units, emulated or not.
+    pub const fn without_units(self) -> Isa {
+        Isa(self.0 & !(Isa::SME.0 | Isa::SME2.0 | Isa::F16F16.0 | Isa::EMULATED.0))
+    }
+
     /// Whether a kernel that needs this computes in a matrix unit, of which there are fewer than cores.
     pub const fn in_unit(self) -> bool {
         self.0 & (Isa::SME.0 | Isa::SME2.0 | Isa::EMULATED.0) != 0

@@ -19,11 +19,25 @@ pub struct LoadOptions {
     /// Profile to plan with: a shipped one's name or a file; `None` = this machine's. Option `device`, environment
     /// `TANDEM_DEVICE`.
     pub device: Option<String>,
+    /// What may compute a step. Option `engine` = `cpu`, `sme` (cores do what units do not, and share nothing) or `both`,
+    /// environment `TANDEM_ENGINE`.
+    pub engine: EngineChoice,
     /// Threads to plan for, whatever an execute is given; `None` = one a core. Option `threads`, environment
     /// `TANDEM_THREADS`; 0 = `None`.
     pub threads: Option<usize>,
     /// Rates to plan with; `None` = the profile's.
     pub rates: Option<Rates>,
+}
+
+/// What may compute a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// Cores.
+    Cpu,
+    /// A matrix unit or cores.
+    Sme,
+    /// Each alone, or both.
+    Both,
 }
 
 impl Default for LoadOptions {
@@ -34,6 +48,7 @@ impl Default for LoadOptions {
             fast_math: true,
             layout: LayoutPolicy::State,
             device: None,
+            engine: EngineChoice::Both,
             threads: None,
             rates: None,
         }
@@ -41,11 +56,12 @@ impl Default for LoadOptions {
 }
 
 /// Environment variable and the option it sets.
-const ENVIRONMENT: [(&str, &str); 5] = [
+const ENVIRONMENT: [(&str, &str); 6] = [
     ("TANDEM_ISA", "isa"),
     ("TANDEM_ALGORITHM", "algorithm"),
     ("TANDEM_LAYOUT", "layout"),
     ("TANDEM_DEVICE", "device"),
+    ("TANDEM_ENGINE", "engine"),
     ("TANDEM_THREADS", "threads"),
 ];
 
@@ -85,6 +101,10 @@ impl LoadOptions {
             ("algorithm", "direct") => self.fast_math = false,
             ("algorithm", _) => return Err(wrong("fast or direct")),
             ("device", name) => self.device = Some(name.to_owned()),
+            ("engine", "cpu") => self.engine = EngineChoice::Cpu,
+            ("engine", "sme") => self.engine = EngineChoice::Sme,
+            ("engine", "both") => self.engine = EngineChoice::Both,
+            ("engine", _) => return Err(wrong("cpu, sme or both")),
             ("threads", count) => {
                 let threads: usize = count.parse().map_err(|_| wrong("not a count"))?;
                 self.threads = (threads > 0).then_some(threads);

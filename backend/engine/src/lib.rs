@@ -19,7 +19,7 @@ mod report;
 mod step;
 
 pub use error::{Error, ErrorKind};
-pub use knobs::LoadOptions;
+pub use knobs::{EngineChoice, LoadOptions};
 pub use layout::LayoutPolicy;
 pub use method::{Constants, Input, Method, Output, TensorSpec, Tracer};
 pub use report::{Category, Report, StepReport, ValueReport};

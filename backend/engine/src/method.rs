@@ -7,7 +7,7 @@ use tandem_schemas::program::DType;
 
 use crate::device;
 use crate::error::Error;
-use crate::knobs::LoadOptions;
+use crate::knobs::{EngineChoice, LoadOptions};
 use crate::model::{self, Model, Value};
 use crate::plan::Target;
 use crate::plans::{Plans, Ready, count};
@@ -91,11 +91,13 @@ impl Method {
         }
         let verified = now_ns();
         let isa = options.isa.map_or_else(Isa::detect, |isa| isa & tandem_kernels::available());
+        let isa = if options.engine == EngineChoice::Cpu { isa.without_units() } else { isa };
         let rates = match options.rates {
             Some(rates) => rates,
             None => device::find(options.device.as_deref())?.device.rates(isa, options.threads),
         };
-        let target = Target { isa, rates, fast_math: options.fast_math, layout: options.layout };
+        let (fast_math, layout) = (options.fast_math, options.layout);
+        let target = Target { isa, rates, fast_math, layout, share: options.engine == EngineChoice::Both };
         if model.outputs.len() > MAX_OUTPUTS {
             let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
             return Err(Error::unsupported("program", what));

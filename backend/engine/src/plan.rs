@@ -23,6 +23,8 @@ pub(crate) struct Target {
     pub rates: Rates,
     pub fast_math: bool,
     pub layout: LayoutPolicy,
+    /// Whether units and cores may share a step.
+    pub share: bool,
 }
 
 /// Steps with their memory.
@@ -363,7 +365,9 @@ impl<'m> Planner<'m> {
             *ns += choice.ns;
             return Ok(());
         }
-        let work = Work { cost: F::cost(&problem), ns: choice.ns, reason: engines::candidates(&choice) };
+        let cost = F::cost(&problem);
+        let ns = engines::together_ns(&choice, &problem, cost, &self.target.rates);
+        let work = Work { cost, ns, reason: engines::candidates(&choice) };
         let kernel = (choice.kernel.name.to_owned(), engines::name(choice.kernel.engine()));
         let taken = choice.kernel.take(problem);
         let workspace = taken.workspace();
@@ -456,7 +460,7 @@ pub(crate) struct About<'a> {
     pub why: &'a str,
 }
 
-/// A step's arithmetic and traffic, its predicted time on one thread, and why it is so.
+/// A step's arithmetic and traffic, its predicted time, and why it is so.
 struct Work {
     cost: Cost,
     ns: f64,

@@ -56,7 +56,7 @@ pub struct StepReport {
     pub flops: f64,
     /// Bytes that move at least once.
     pub bytes: f64,
-    /// Predicted time on one thread.
+    /// Predicted time on the threads planned for.
     pub predicted_ns: f64,
     /// Why this kernel, or why a copy.
     pub reason: String,

@@ -39,7 +39,7 @@ pub struct Row {
     pub ms: f64,
     /// Of the sum of all rows.
     pub share: f64,
-    /// What was predicted for one thread.
+    /// What was predicted for these threads.
     pub predicted_ms: Option<f64>,
     /// Arithmetic by definition.
     pub flops: Option<f64>,

@@ -2,7 +2,7 @@
 
 use tandem_base::team::claim::{self, Share};
 use tandem_base::{Engine, Pace};
-use tandem_kernels::{Both, Choice, Divide, Family, Kernel, Rates, TeamRates, select};
+use tandem_kernels::{Both, Choice, Cost, Divide, Family, Kernel, Rates, TeamRates, select};
 
 use super::{About, Memory, Planner, Site, Work};
 use crate::error::Error;
@@ -31,6 +31,28 @@ pub(super) fn candidates<F: Family>(choice: &Choice<F>) -> String {
     text
 }
 
+/// Time of a pick on the threads planned for: one thread's where it has no tiles to share, else theirs and a hand-off a phase.
+pub(super) fn together_ns<F: Family>(
+    choice: &Choice<F>,
+    problem: &F::Problem,
+    cost: Cost,
+    rates: &Rates,
+) -> f64 {
+    let (kernel, team) = (choice.kernel, &rates.team);
+    let phases = (kernel.phases)(problem);
+    let tiles = (0..phases).map(|phase| (kernel.tiles)(problem, phase)).max().unwrap_or(0);
+    let threads = tiles.min(match kernel.engine() {
+        Engine::Core => team.threads,
+        Engine::Unit => team.units,
+    });
+    if threads < 2 {
+        return choice.ns;
+    }
+    let fewer = TeamRates { threads, cores: team.cores.min(threads as f64), ..*team };
+    let rates = Rates { team: fewer, ..*rates };
+    rates.together_ns(kernel.engine(), choice.ns, cost.bytes) + phases as f64 * team.hand_off_ns
+}
+
 /// A problem in parts, and what is predicted of it.
 struct Together<F: Divide> {
     both: Both<F>,
@@ -51,7 +73,9 @@ impl Planner<'_> {
         operands: B,
     ) -> Result<(), Error> {
         let rates = self.target.rates;
-        let choice = self.trial.is_none().then(|| select(rows, &problem, self.target.isa, &rates)).flatten();
+        let choice = (self.target.share && self.trial.is_none())
+            .then(|| select(rows, &problem, self.target.isa, &rates))
+            .flatten();
         let together =
             choice.as_ref().and_then(|choice| Some((choice, together(rows, &problem, choice, &rates)?)));
         let Some((choice, together)) = together else {
@@ -59,7 +83,6 @@ impl Planner<'_> {
         };
         let cost = F::cost(&problem);
         let [unit, core] = together.both.rows().map(|row| row.name);
-        let pace = together.both.pace();
         let reason = format!(
             "{} of {} parts in the matrix unit, done after {} of {} threads, alone {} after {}; {}",
             together.of_units,
@@ -70,7 +93,7 @@ impl Planner<'_> {
             micros(rates.together_ns(choice.kernel.engine(), choice.ns, cost.bytes)),
             candidates(choice),
         );
-        let work = Work { cost, ns: together.both.parts() as f64 * pace.core.min(pace.unit), reason };
+        let work = Work { cost, ns: together.finish, reason };
         let memory = Memory { buffers: operands.buffers(), scratch: together.both.scratch() };
         let step = Box::new(BothStep { both: together.both, operands });
         self.push(site, about, (format!("{unit}+{core}"), "both"), work, memory, step);
