@@ -265,7 +265,7 @@ impl<'m> Planner<'m> {
         !needed && !other && apart.iter().all(|&v| read(v).is_none())
     }
 
-    /// Predicted time of a problem, infinite where no row takes it.
+    /// Predicted time of a problem on one thread, infinite where no row takes it: what layouts are decided by.
     pub fn ns<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> f64 {
         select(rows, problem, self.target.isa, &self.target.rates).map_or(f64::INFINITY, |choice| choice.ns)
     }
@@ -365,9 +365,8 @@ impl<'m> Planner<'m> {
             *ns += choice.ns;
             return Ok(());
         }
-        let cost = F::cost(&problem);
-        let ns = engines::together_ns(&choice, &problem, cost, &self.target.rates);
-        let work = Work { cost, ns, reason: engines::candidates(&choice) };
+        let ns = engines::predicted_ns(&choice, &problem, &self.target.rates);
+        let work = Work { cost: F::cost(&problem), ns, reason: engines::candidates(&choice) };
         let kernel = (choice.kernel.name.to_owned(), engines::name(choice.kernel.engine()));
         let taken = choice.kernel.take(problem);
         let workspace = taken.workspace();

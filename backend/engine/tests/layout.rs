@@ -10,8 +10,9 @@ use tandem_schemas::program::*;
 /// Random programs of a plain run; TANDEM_TEST_ALL makes ten times as many.
 const PROGRAMS: u64 = 150;
 
+/// One thread, whose time layouts are decided by.
 fn options(layout: LayoutPolicy) -> LoadOptions {
-    LoadOptions { layout, fast_math: false, ..LoadOptions::default() }
+    LoadOptions { layout, fast_math: false, threads: Some(1), ..LoadOptions::default() }
 }
 
 /// A program of ops drawn by a seed, each on values drawn from those before.

@@ -2,7 +2,7 @@
 
 use tandem_base::team::claim::{self, Share};
 use tandem_base::{Engine, Pace};
-use tandem_kernels::{Both, Choice, Cost, Divide, Family, Kernel, Rates, TeamRates, select};
+use tandem_kernels::{Both, Choice, Divide, Family, Kernel, Rates, TeamRates, select};
 
 use super::{About, Memory, Planner, Site, Work};
 use crate::error::Error;
@@ -32,12 +32,7 @@ pub(super) fn candidates<F: Family>(choice: &Choice<F>) -> String {
 }
 
 /// Time of a pick on the threads planned for: one thread's where it has no tiles to share, else theirs and a hand-off a phase.
-pub(super) fn together_ns<F: Family>(
-    choice: &Choice<F>,
-    problem: &F::Problem,
-    cost: Cost,
-    rates: &Rates,
-) -> f64 {
+pub(super) fn predicted_ns<F: Family>(choice: &Choice<F>, problem: &F::Problem, rates: &Rates) -> f64 {
     let (kernel, team) = (choice.kernel, &rates.team);
     let phases = (kernel.phases)(problem);
     let tiles = (0..phases).map(|phase| (kernel.tiles)(problem, phase)).max().unwrap_or(0);
@@ -50,14 +45,15 @@ pub(super) fn together_ns<F: Family>(
     }
     let fewer = TeamRates { threads, cores: team.cores.min(threads as f64), ..*team };
     let rates = Rates { team: fewer, ..*rates };
-    rates.together_ns(kernel.engine(), choice.ns, cost.bytes) + phases as f64 * team.hand_off_ns
+    rates.together_ns(kernel.engine(), choice.ns, F::cost(problem).bytes) + phases as f64 * team.hand_off_ns
 }
 
 /// A problem in parts, and what is predicted of it.
 struct Together<F: Divide> {
     both: Both<F>,
-    /// Until the last part is done, in ns.
+    /// Until the last part is done, and until the choice alone is, in ns.
     finish: f64,
+    alone: f64,
     /// Parts that units compute.
     of_units: usize,
 }
@@ -90,7 +86,7 @@ impl Planner<'_> {
             micros(together.finish),
             rates.team.threads,
             choice.kernel.name,
-            micros(rates.together_ns(choice.kernel.engine(), choice.ns, cost.bytes)),
+            micros(together.alone),
             candidates(choice),
         );
         let work = Work { cost, ns: together.finish, reason };
@@ -121,8 +117,8 @@ fn together<F: Divide>(
     let bytes = F::cost(problem).bytes;
     // Memory is shared, whoever reads it.
     let finish = finish.max(if bytes > rates.unit.l2_bytes { bytes / rates.team.dram_gbs } else { 0.0 });
-    let alone = rates.together_ns(choice.kernel.engine(), choice.ns, bytes);
-    (finish < alone * (1.0 - GAIN)).then_some(Together { both, finish, of_units })
+    let alone = predicted_ns(choice, problem, rates);
+    (finish < alone * (1.0 - GAIN)).then_some(Together { both, finish, alone, of_units })
 }
 
 /// When the last of the parts is done, as threads claim them, and those that units compute.
