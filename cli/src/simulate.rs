@@ -61,7 +61,7 @@ enum Engine {
 struct Document {
     file: PathBuf,
     device: String,
-    threads: Option<usize>,
+    threads: usize,
     engine: Engine,
     modelled_ms: f64,
     categories: BTreeMap<String, f64>,
@@ -94,12 +94,16 @@ pub fn run(options: &Options) -> Result<(), Error> {
     }
     let modelled_ms = rows.iter().map(|row| row.modelled_ms).sum();
     let (file, name) = (options.file.clone(), device.name.clone());
-    let (threads, engine) = (options.threads, options.engine);
+    let (threads, engine) = (threads(options, &device), options.engine);
     let document = Document { file, device: name, threads, engine, modelled_ms, categories, rows };
     print(&document, &device, options.top);
     let json = serde_json::to_string_pretty(&document).expect("plain data");
     write(options.json.as_deref(), || json)?;
     write(options.trace.as_deref(), || trace(&document))
+}
+
+fn threads(options: &Options, device: &Device) -> usize {
+    options.threads.unwrap_or_else(|| device.cores.iter().map(|kind| kind.count).sum())
 }
 
 /// Load options that plan for the device.
@@ -115,8 +119,7 @@ fn settings(options: &Options, device: &Device) -> Settings {
         .with("isa", format!("{cores}{unit}"))
         .with("device", options.device.clone())
         .with("engine", engine);
-    // 0: one a core.
-    settings.with("threads", options.threads.unwrap_or(0).to_string())
+    settings.with("threads", threads(options, device).to_string())
 }
 
 /// Steps of all delegates, one after the other.
@@ -159,7 +162,8 @@ fn print(document: &Document, device: &Device, top: Option<usize>) {
         out.add_row([name.clone(), format!("{ms:.3}"), share]);
     }
     println!("{out}");
-    println!("{:.3} ms modelled, delegates only, on {}", document.modelled_ms, device.about);
+    let counted = table::counted(document.threads, "thread", "threads");
+    println!("{:.3} ms modelled, delegates only, {counted} of {}", document.modelled_ms, device.about);
     let assumed = device.figures().filter(|(_, figure)| figure.confidence == device::Confidence::Assumed);
     let assumed: Vec<String> = assumed.map(|(name, _)| name).collect();
     if !assumed.is_empty() {

@@ -265,9 +265,10 @@ impl<'m> Planner<'m> {
         !needed && !other && apart.iter().all(|&v| read(v).is_none())
     }
 
-    /// Predicted time of a problem on one thread, infinite where no row takes it: what layouts are decided by.
+    /// Predicted time of a problem, infinite where no row takes it: what layouts are decided by.
     pub fn ns<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> f64 {
-        select(rows, problem, self.target.isa, &self.target.rates).map_or(f64::INFINITY, |choice| choice.ns)
+        select(rows, problem, self.target.isa, &self.target.rates)
+            .map_or(f64::INFINITY, |choice| choice.together_ns)
     }
 
     /// A new buffer for a value, in the order it is to lie in.
@@ -362,7 +363,7 @@ impl<'m> Planner<'m> {
             Error::unsupported(site.name, format!("no {} kernel takes {problem:?}", F::NAME))
         })?;
         if let Some(ns) = &mut self.trial {
-            *ns += choice.ns;
+            *ns += choice.together_ns;
             return Ok(());
         }
         let ns = engines::predicted_ns(&choice, &problem, &self.target.rates);

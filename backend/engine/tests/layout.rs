@@ -10,7 +10,7 @@ use tandem_schemas::program::*;
 /// Random programs of a plain run; TANDEM_TEST_ALL makes ten times as many.
 const PROGRAMS: u64 = 150;
 
-/// One thread, whose time layouts are decided by.
+/// One thread: with more, what layouts are decided by leaves out that few tiles keep few threads busy.
 fn options(layout: LayoutPolicy) -> LoadOptions {
     LoadOptions { layout, fast_math: false, threads: Some(1), ..LoadOptions::default() }
 }

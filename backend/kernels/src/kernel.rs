@@ -408,8 +408,10 @@ unsafe impl<F: Family> Task for Bound<'_, '_, F> {
 pub struct Choice<F: Family> {
     /// The pick.
     pub kernel: &'static Kernel<F>,
-    /// Its predicted time, in ns.
+    /// Its predicted time on one thread, in ns.
     pub ns: f64,
+    /// On all threads, had it tiles for them, in ns.
+    pub together_ns: f64,
     /// Every row with its predicted time or the reason it was passed over.
     pub candidates: Vec<(&'static str, Result<f64, Refusal>)>,
 }
@@ -440,7 +442,8 @@ pub fn select<F: Family>(
         }
     }
     let bytes = F::cost(problem).bytes;
-    let together = |&(row, ns): &(&Kernel<F>, f64)| rates.together_ns(row.engine(), ns, bytes);
-    let best = best.into_iter().flatten().min_by(|a, b| together(a).total_cmp(&together(b)));
-    best.map(|(kernel, ns)| Choice { kernel, ns, candidates })
+    let together =
+        |(row, ns): (&'static Kernel<F>, f64)| (rates.together_ns(row.engine(), ns, bytes), row, ns);
+    let best = best.into_iter().flatten().map(together).min_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(together_ns, kernel, ns)| Choice { kernel, ns, together_ns, candidates })
 }

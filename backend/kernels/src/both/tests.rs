@@ -1,6 +1,10 @@
 //! Parts computed by units and cores in any mixture give the bits of one row on the whole.
 
-use tandem_base::{AlignedBuf, Span, Strided};
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::thread::ThreadId;
+
+use tandem_base::{AlignedBuf, Scratch, Span, Strided, Team, sme};
 
 use super::*;
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
@@ -151,6 +155,76 @@ fn products() {
 
 /// Whether rows of units are tested here.
 fn has_units() -> bool {
-    gemm::KERNELS.iter().any(|row| row.isa.in_unit() && available().has(row.isa))
-        && std::env::var_os("TANDEM_TEST_FEW").is_none()
+    let p = product([1, 40, 64, 40], gemm::Rhs::Panels);
+    crate::testing::rows(gemm::KERNELS, &p).any(|row| row.isa.in_unit())
+}
+
+fn product([batch, m, n, k]: [usize; 4], rhs: gemm::Rhs) -> gemm::Problem {
+    let matrix = |rows: usize, columns: usize| Strided::contiguous(&[batch, rows, columns]);
+    gemm::Problem { lhs: matrix(m, k), rhs, dst: matrix(m, n), alpha: 1.0, epilogue: Epilogue::default() }
+}
+
+/// A task that keeps the threads which drove units, and tells everything else on.
+struct Watched<'t> {
+    task: &'t dyn Task,
+    pace: Pace,
+    drivers: Mutex<HashSet<ThreadId>>,
+    of_cores: AtomicU64,
+}
+
+// SAFETY: the inner task's tiles.
+unsafe impl Task for Watched<'_> {
+    fn tiles(&self, phase: usize) -> usize {
+        self.task.tiles(phase)
+    }
+    fn scratch(&self) -> usize {
+        self.task.scratch()
+    }
+    fn engines(&self) -> Engines {
+        Engines::Both(self.pace)
+    }
+    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+        match engine {
+            Engine::Core => drop(self.of_cores.fetch_add(tiles.len() as u64, Ordering::Relaxed)),
+            Engine::Unit => drop(self.drivers.lock().unwrap().insert(std::thread::current().id())),
+        }
+        // SAFETY: the caller's.
+        unsafe { self.task.run(engine, phase, tiles, scratch) }
+    }
+}
+
+/// A thread that drives the unit and three cores: one thread is in the unit, and the bits are those of one engine.
+#[test]
+fn a_crew_shares_a_product() {
+    let (mut crew, mut scratch) = (Team::global().enter(4), Scratch::default());
+    let random = &mut Random::new(5);
+    let (mut units, mut cores) = (0, 0);
+    for round in sample(0..100) {
+        let p = product(
+            [1, 24 + random.below(80), 32 + random.below(40), 8 + random.below(60)],
+            gemm::Rhs::Panels,
+        );
+        let [_, m, n, k] = p.sizes();
+        let Some([unit, core]) = pair(gemm::KERNELS, &p, random) else { continue };
+        let both = Both::new(p.clone(), unit, core, &Rates::default()).expect("large enough");
+        let (lhs, rhs) = (random.floats(m * k), random.floats(k * panels::padded(n)));
+        let [mut alone, mut together] = [vec![CANARY; m * n], vec![CANARY; m * n]];
+        let args = |dst| gemm::Args {
+            lhs: Span::from(&lhs[..]),
+            rhs: Span::from(&rhs[..]),
+            epilogue: EpilogueArgs::none(),
+            dst,
+        };
+        crate::testing::run(core, &p, args(SpanMut::from(&mut alone[..])), crate::testing::Split::Whole);
+        let task = both.bind(args(SpanMut::from(&mut together[..]))).unwrap();
+        let pace = Pace { core: [1.0, 100.0][round % 2], unit: 10.0 };
+        let watched = Watched { task: &task, pace, drivers: Mutex::default(), of_cores: AtomicU64::new(0) };
+        crew.run(&watched, &mut scratch);
+        let drivers = watched.drivers.into_inner().unwrap();
+        assert!(drivers.len() <= sme::units(), "{} threads in {} units", drivers.len(), sme::units());
+        units += drivers.len();
+        cores += watched.of_cores.into_inner();
+        assert!(alone.iter().zip(&together).all(|(a, b)| a.to_bits() == b.to_bits()), "{p:?}");
+    }
+    assert!(!has_units() || (units > 0 && cores > 0), "units {units} times, {cores} tiles of cores");
 }
