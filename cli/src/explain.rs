@@ -18,6 +18,9 @@ pub struct Options {
     /// How Tandem decides where values lie.
     #[arg(long)]
     layout: Option<Layout>,
+    /// What computes every step, and what the other candidates were predicted to take.
+    #[arg(long)]
+    steps: bool,
     /// Write everything as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -34,6 +37,7 @@ struct Document {
 #[derive(Serialize)]
 struct Delegate {
     values: Vec<Value>,
+    steps: Vec<Step>,
     conversions: Vec<Conversion>,
     /// Sums over the conversions.
     bytes: f64,
@@ -54,6 +58,21 @@ struct Value {
     bytes: u64,
 }
 
+/// What computes a step, and why.
+#[derive(Serialize)]
+struct Step {
+    name: String,
+    op: String,
+    shape: String,
+    engine: String,
+    kernel: String,
+    layout_in: String,
+    layout_out: String,
+    predicted_ns: f64,
+    /// The split between engines if any, the pick, then every other candidate with its time on one thread or its refusal.
+    reason: String,
+}
+
 /// A step that only moves data.
 #[derive(Serialize)]
 struct Conversion {
@@ -72,7 +91,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let _model = Model::load(&options.file, false, options.layout)?;
     let delegates: Vec<Delegate> = ffi::delegates().iter().map(delegate).collect();
     for delegate in &delegates {
-        print(delegate);
+        print(delegate, options.steps);
     }
     if let Some(path) = &options.json {
         let document = Document { file: options.file.clone(), delegates };
@@ -85,10 +104,12 @@ pub fn run(options: &Options) -> Result<(), Error> {
 fn delegate(delegate: &ffi::Delegate) -> Delegate {
     let steps = ffi::steps(delegate.method);
     let total_ns = steps.iter().map(|s| s.predicted_ns).sum();
+    let listed = steps.iter().map(step).collect();
     let moves = steps.into_iter().filter(|s| s.category == "Data movement");
     let conversions: Vec<Conversion> = moves.map(conversion).collect();
     Delegate {
         values: ffi::values(delegate.method).into_iter().map(value).collect(),
+        steps: listed,
         bytes: conversions.iter().fold(0.0, |sum, c| sum + c.bytes),
         predicted_ns: conversions.iter().fold(0.0, |sum, c| sum + c.predicted_ns),
         conversions,
@@ -102,12 +123,31 @@ fn value(v: ffi::Value) -> Value {
     Value { name, shape, layout, copy, decided, bytes }
 }
 
+fn step(s: &ffi::Step) -> Step {
+    let ffi::Step { name, op, shape, engine, kernel, layout_in, layout_out, predicted_ns, reason, .. } =
+        s.clone();
+    Step { name, op, shape, engine, kernel, layout_in, layout_out, predicted_ns, reason }
+}
+
 fn conversion(s: ffi::Step) -> Conversion {
     let ffi::Step { name, op, shape, layout_in, layout_out, bytes, predicted_ns, reason, .. } = s;
     Conversion { name, op, shape, layout_in, layout_out, bytes, predicted_ns, reason }
 }
 
-fn print(delegate: &Delegate) {
+fn print_steps(steps: &[Step]) {
+    let mut out = table::table(&["step", "shape", "engine", "layout", "µs", "pick and candidates"], &[4]);
+    for s in steps {
+        let layout = format!("{} → {}", s.layout_in, s.layout_out);
+        let us = format!("{:.1}", s.predicted_ns / 1e3);
+        out.add_row([&s.name, &s.shape, &s.engine, &layout, &us, &s.reason]);
+    }
+    println!("{out}");
+}
+
+fn print(delegate: &Delegate, steps: bool) {
+    if steps {
+        print_steps(&delegate.steps);
+    }
     let mut values = table::table(&["value", "shape", "layout", "KiB", "decided by"], &[3]);
     for v in &delegate.values {
         let copied = if v.copy.is_empty() { String::new() } else { format!(" and {}", v.copy) };

@@ -33,7 +33,7 @@ enum Command {
     Profile(profile::Options),
     /// Compares files, interleaved in one process.
     Bench(bench::Options),
-    /// How values lie, who decided it, and every copy left.
+    /// How values lie, who decided it, every copy left, and what computes each step.
     Explain(explain::Options),
     /// What a model is modelled to take on a device that is described, not there.
     Simulate(simulate::Options),

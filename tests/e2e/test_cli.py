@@ -87,6 +87,38 @@ def test_explain_says_where_values_lie_and_who_decided(cli, unet, tmp_path):
         assert sum(v["layout"] == "nhwc" for v in values) >= 8
 
 
+def test_explain_lists_what_computes_each_step(cli, unet, tmp_path):
+    data = tmp_path / "explain.json"
+    ran = tandem(cli, "explain", unet.pte, "--steps", "--json", data)
+    (delegate,) = json.loads(data.read_text())["delegates"]
+    steps = delegate["steps"]
+    assert len(steps) >= 8 and all(step["predicted_ns"] > 0 and step["kernel"] for step in steps)
+    assert any("scalar-reference" in step["reason"] for step in steps), "other candidates are told"
+    assert all(step["name"] in ran.stdout for step in steps[:3])
+
+
+def test_simulate_models_devices_that_are_not_there(cli, unet, tmp_path):
+    data, trace = tmp_path / "simulated.json", tmp_path / "trace.json"
+
+    def modelled(*args) -> dict:
+        ran = tandem(cli, "simulate", unet.pte, "--json", data, "--trace", trace, *args)
+        assert "ms modelled" in ran.stdout and "assumed" in ran.stdout
+        return json.loads(data.read_text())
+
+    one = modelled("--device", "apple-m4", "--threads", "1", "--engine", "cpu")
+    assert {row["engine"] for row in one["rows"]} == {"cpu"}
+    unit = modelled("--device", "apple-m4", "--threads", "1")
+    assert any(row["engine"] == "sme" for row in unit["rows"])
+    assert 0 < unit["modelled_ms"] < one["modelled_ms"]
+    events = json.loads(trace.read_text())["traceEvents"]
+    assert len(events) == len(unit["rows"]) and all(event["args"]["modelled"] for event in events)
+    # The device has ten cores, and no plan of more engines is slower.
+    everything, cores = (modelled("--device", "apple-m4", *args) for args in ([], ["--engine", "cpu"]))
+    assert everything["threads"] == 10 and everything["modelled_ms"] <= 1.001 * cores["modelled_ms"]
+    refused = subprocess.run([cli, "simulate", unet.pte, "--device", "m9"], capture_output=True, text=True, check=False)
+    assert refused.returncode != 0 and "m9" in refused.stderr and "apple-m4" in refused.stderr
+
+
 def test_a_measured_profile_is_planned_with(cli, unet, tmp_path):
     profile = tmp_path / "device.toml"
     ran = tandem(cli, "characterize", "--output", profile)

@@ -56,13 +56,11 @@ fn ruff(python: &Python) -> Result<(), Error> {
 }
 
 fn rust_tests(options: &Options, python: &Python) -> Result<(), Error> {
-    let mut tests = cargo(["test", "--quiet"]);
+    // With the tandem program, which needs ExecuTorch's headers: crates agree on features and are compiled once.
+    let mut tests = cargo(["test", "--quiet", "--workspace"]);
+    tests.env("EXECUTORCH_DIR", python.executorch()?).env("PATH", python.path());
     if options.all {
         tests.env("TANDEM_TEST_ALL", "1");
     }
-    stage::loud("cargo test", &mut tests)?;
-    // No default member of the workspace, since it needs ExecuTorch's headers.
-    let mut cli = cargo(["test", "--quiet", "--package", "tandem-cli"]);
-    cli.env("EXECUTORCH_DIR", python.executorch()?).env("PATH", python.path());
-    stage::loud("cargo test of the tandem program", &mut cli)
+    stage::loud("cargo test", &mut tests)
 }
