@@ -88,6 +88,7 @@ Error to_error(tandem_status status) {
     case TANDEM_MISSING_CONSTANT:
       return Error::NotFound;
     case TANDEM_BUSY:
+    case TANDEM_CANCELLED:
       return Error::InvalidState;
     default:
       return Error::Internal;

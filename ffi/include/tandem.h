@@ -42,7 +42,8 @@ enum {
   TANDEM_NOT_SUPPORTED = 4,      /* well-formed, but no kernel takes it */
   TANDEM_MISSING_CONSTANT = 5,   /* the host gave no constant of that key, or one of the wrong length */
   TANDEM_BUSY = 6,               /* the method is executing on another thread */
-  TANDEM_INTERNAL = 7            /* a fault of Tandem's own */
+  TANDEM_INTERNAL = 7,           /* a fault of Tandem's own */
+  TANDEM_CANCELLED = 8           /* `tandem_cancel` ended the call; what its outputs hold is undefined */
 };
 
 /* Element types; the numbers are those of schemas/program.fbs. */
@@ -143,6 +144,10 @@ TANDEM_API tandem_status tandem_output_sizes(tandem_method *method, const tandem
  * symbolic, the inputs' decide which plan runs and what the outputs' must be. A plan for sizes that were not seen lately
  * is made first. */
 TANDEM_API tandem_status tandem_execute(tandem_method *method, const tandem_call *call);
+
+/* Lets the `tandem_execute` that is running, if any, end with TANDEM_CANCELLED before its next step. For any thread, also the
+ * executing one in its `step` function. Later calls are not touched. */
+TANDEM_API tandem_status tandem_cancel(const tandem_method *method);
 
 /* ---- asking --------------------------------------------------------------------------------------------------- */
 

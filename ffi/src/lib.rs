@@ -70,6 +70,19 @@ pub unsafe extern "C" fn tandem_execute(method: *mut Method, call: *const abi::C
 /// See `tandem.h`.
 ///
 /// # Safety
+/// `method` came from [`tandem_load`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tandem_cancel(method: *const Method) -> Status {
+    fence(|| {
+        // SAFETY: null or valid, by contract.
+        unsafe { of(method) }?.cancel();
+        Ok(())
+    })
+}
+
+/// See `tandem.h`.
+///
+/// # Safety
 /// `method` came from [`tandem_load`]; `inputs` has `num_inputs` tensors as `tandem_call` says; `sizes` has room for
 /// `TANDEM_MAX_RANK` numbers for each of `num_outputs`.
 #[unsafe(no_mangle)]

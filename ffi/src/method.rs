@@ -17,6 +17,7 @@ use crate::tensors;
 pub struct Method {
     dynamic: bool,
     described: Mutex<Described>,
+    canceller: engine::Canceller,
     running: Mutex<Running>,
 }
 
@@ -120,8 +121,14 @@ impl Method {
         Ok(Self {
             dynamic,
             described,
+            canceller: method.canceller(),
             running: Mutex::new(Running { method, inputs: vec![], outputs: vec![] }),
         })
+    }
+
+    /// Lets a running execute end early.
+    pub(crate) fn cancel(&self) {
+        self.canceller.cancel();
     }
 
     fn running(&self) -> Result<MutexGuard<'_, Running>, Failure> {

@@ -26,6 +26,8 @@ pub enum Status {
     Busy = 6,
     /// `TANDEM_INTERNAL`
     Internal = 7,
+    /// `TANDEM_CANCELLED`
+    Cancelled = 8,
 }
 
 /// A status other than `Ok` and its message.
@@ -50,6 +52,7 @@ impl From<tandem_engine::Error> for Failure {
             ErrorKind::InvalidProgram => Status::InvalidProgram,
             ErrorKind::NotSupported => Status::NotSupported,
             ErrorKind::MissingConstant => Status::MissingConstant,
+            ErrorKind::Cancelled => Status::Cancelled,
             ErrorKind::Internal => Status::Internal,
         };
         Self { status, message: error.to_string() }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tandem_ffi::{MAX_RANK, Method, Status, abi};
 use tandem_ffi::{
-    tandem_destroy, tandem_execute, tandem_get_input, tandem_get_report, tandem_get_step, tandem_get_symbol,
-    tandem_get_value, tandem_last_error, tandem_load, tandem_output_sizes,
+    tandem_cancel, tandem_destroy, tandem_execute, tandem_get_input, tandem_get_report, tandem_get_step,
+    tandem_get_symbol, tandem_get_value, tandem_last_error, tandem_load, tandem_output_sizes,
 };
 use tandem_schemas::program::{
     Act, Activation, BinaryKind, BinaryT, ConcatT, ConstantT, Dim, EntryT, ExprOp, ExprT, OpKindT, OpT,
@@ -363,6 +363,38 @@ fn parts_of_a_concatenation_may_come_from_each_other() {
     let (inputs, outputs) = ([tensor(&mut x)], [abi::Tensor { sizes: wide.as_ptr(), ..tensor(&mut y) }]);
     execute(method, &call(&inputs, &outputs)).unwrap();
     assert_eq!(y, [0.0, 2.0, 3.0, 0.0, 4.0, 6.0, 4.0, 0.0, 6.0, 8.0, 0.0, 12.0]);
+    // SAFETY: the method is alive and idle.
+    unsafe { tandem_destroy(method) }
+}
+
+unsafe extern "C" fn cancel_after(ctx: *mut c_void, _step: usize, _start_ns: u64, _end_ns: u64) {
+    // SAFETY: `ctx` is the method that is executing.
+    assert_eq!(unsafe { tandem_cancel(ctx.cast()) }, Status::Ok);
+}
+
+#[test]
+fn a_cancelled_execution_ends_before_its_next_step() {
+    // z = softmax(y), a second step.
+    let mut program = program();
+    let mut after = program.values[2].clone();
+    after.name = "z".to_owned();
+    program.values.push(after);
+    let softmax = OpKindT::Softmax(Box::new(with!(SoftmaxT, src = 2, dim = 1)));
+    program.ops.push(with!(OpT, name = "softmax".to_owned(), kind = softmax, outputs = vec![3]));
+    program.outputs.push(3);
+    let host = host();
+    let method = host.load(&tandem_schemas::write_program(&program), &[]).unwrap();
+    let [mut x, mut y, mut z] = [[1.0f32; 6], [0.0; 6], [0.0; 6]];
+    let (inputs, outputs) = ([tensor(&mut x)], [tensor(&mut y), tensor(&mut z)]);
+    let traced = abi::Call { step: Some(cancel_after), step_ctx: method.cast(), ..call(&inputs, &outputs) };
+    let (status, message) = execute(method, &traced).unwrap_err();
+    assert_eq!(status, Status::Cancelled);
+    assert_eq!(message, "execute: cancelled before softmax");
+    // Nothing runs: the next call is not touched.
+    // SAFETY: the method is alive.
+    assert_eq!(unsafe { tandem_cancel(method) }, Status::Ok);
+    execute(method, &call(&inputs, &outputs)).unwrap();
+    assert!(y[5] == 6.0 && (z[3] + z[4] + z[5] - 1.0).abs() < 1e-6, "{y:?} {z:?}");
     // SAFETY: the method is alive and idle.
     unsafe { tandem_destroy(method) }
 }

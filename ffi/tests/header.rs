@@ -80,6 +80,7 @@ fn assertions() -> String {
         ("TANDEM_MISSING_CONSTANT", Status::MissingConstant as i64),
         ("TANDEM_BUSY", Status::Busy as i64),
         ("TANDEM_INTERNAL", Status::Internal as i64),
+        ("TANDEM_CANCELLED", Status::Cancelled as i64),
         ("TANDEM_ABI_VERSION", i64::from(abi::ABI_VERSION)),
         ("TANDEM_MAX_RANK", MAX_RANK as i64),
         ("sizeof(tandem_status)", size_of::<Status>() as i64),

@@ -15,6 +15,8 @@ pub enum ErrorKind {
     NotSupported,
     /// A constant is absent or of another length.
     MissingConstant,
+    /// The host wanted an execute to end.
+    Cancelled,
     /// A fault of Tandem's own.
     Internal,
 }
@@ -65,6 +67,12 @@ pub enum Error {
         /// what is wrong
         what: String,
     },
+    /// The host wanted the execute to end, which it did before an op.
+    #[error("execute: cancelled before {op}")]
+    Cancelled {
+        /// op
+        op: String,
+    },
     /// A kernel refused what the plan gave it.
     #[error("execute: {op}: {what}")]
     Internal {
@@ -86,6 +94,7 @@ impl Error {
             Self::NotSupported { .. } => ErrorKind::NotSupported,
             Self::Constant { .. } => ErrorKind::MissingConstant,
             Self::Argument { .. } | Self::Option { .. } => ErrorKind::InvalidArgument,
+            Self::Cancelled { .. } => ErrorKind::Cancelled,
             Self::Internal { .. } => ErrorKind::Internal,
         }
     }

@@ -21,7 +21,7 @@ mod step;
 pub use error::{Error, ErrorKind};
 pub use knobs::{EngineChoice, LoadOptions};
 pub use layout::LayoutPolicy;
-pub use method::{Constants, Input, Method, Output, TensorSpec, Tracer};
+pub use method::{Canceller, Constants, Input, Method, Output, TensorSpec, Tracer};
 pub use report::{Category, Report, StepReport, ValueReport};
 pub use tandem_base::Isa;
 pub use tandem_schemas::program::DType;

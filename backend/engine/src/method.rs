@@ -1,6 +1,8 @@
 //! A loaded program: constants, plan, memory; and running it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tandem_base::{AlignedBuf, Isa, Scratch, SpanMut, Team};
 use tandem_schemas::program::DType;
@@ -68,6 +70,17 @@ pub trait Tracer {
     fn step(&mut self, index: usize, start_ns: u64, end_ns: u64);
 }
 
+/// Ends executes of a method, from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Canceller {
+    /// Lets the execute that is running, if any, end with an error before its next step; a later one is not touched.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A program planned for this machine, with the memory it runs in.
 pub struct Method {
     constants: Aligned,
@@ -75,6 +88,7 @@ pub struct Method {
     /// As large as the largest plan that ran; at load, of a program of fixed sizes, as its plan.
     arena: AlignedBuf,
     scratch: Scratch,
+    cancelled: Canceller,
 }
 
 impl Method {
@@ -105,7 +119,7 @@ impl Method {
         let plans = Plans::new(model, target, verified - start)?;
         let (scratch, arena) = (Scratch::default(), AlignedBuf::try_zeroed(0));
         let arena = arena.ok_or_else(|| internal("program", "no room".to_owned()))?;
-        let mut method = Self { constants, plans, arena, scratch };
+        let mut method = Self { constants, plans, arena, scratch, cancelled: Canceller::default() };
         if !method.plans.is_dynamic() {
             method.grow()?;
         }
@@ -120,6 +134,11 @@ impl Method {
             self.arena = room.ok_or_else(|| internal("program", format!("no room for {bytes} bytes")))?;
         }
         Ok(())
+    }
+
+    /// What ends its executes.
+    pub fn canceller(&self) -> Canceller {
+        self.cancelled.clone()
     }
 
     /// The call's inputs. Where sizes are symbolic, they are those of the last call or, before any, the largest that were
@@ -163,7 +182,8 @@ impl Method {
     /// Runs the program once on up to `threads` threads, the caller included. The answer does not depend on them.
     ///
     /// # Errors
-    /// A tensor that does not fit its specification; the method stays usable.
+    /// A tensor that does not fit its specification, or [`Canceller::cancel`]; the method stays usable. What outputs hold after
+    /// the latter is undefined.
     pub fn execute(
         &mut self,
         inputs: &[Input<'_>],
@@ -171,6 +191,7 @@ impl Method {
         threads: usize,
         mut tracer: Option<&mut dyn Tracer>,
     ) -> Result<(), Error> {
+        self.cancelled.0.store(false, Ordering::Relaxed);
         self.plans.find(inputs)?;
         self.check_arguments(inputs, outputs)?;
         self.grow()?;
@@ -194,6 +215,9 @@ impl Method {
             scratch: &mut self.scratch,
         };
         for (index, step) in plan.steps.iter().enumerate() {
+            if self.cancelled.0.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled { op: report.steps[index].name.clone() });
+            }
             let start = if tracer.is_some() { now_ns() } else { 0 };
             step.run(&mut run).map_err(|fault| {
                 let op = &report.steps[index].name;

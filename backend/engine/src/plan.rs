@@ -366,8 +366,8 @@ impl<'m> Planner<'m> {
             *ns += choice.together_ns;
             return Ok(());
         }
-        let ns = engines::predicted_ns(&choice, &problem, &self.target.rates);
-        let work = Work { cost: F::cost(&problem), ns, reason: engines::candidates(&choice) };
+        let (ns, reason) = (choice.together_ns, engines::candidates(&choice));
+        let work = Work { cost: F::cost(&problem), ns, reason };
         let kernel = (choice.kernel.name.to_owned(), engines::name(choice.kernel.engine()));
         let taken = choice.kernel.take(problem);
         let workspace = taken.workspace();

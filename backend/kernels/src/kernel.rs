@@ -142,15 +142,21 @@ impl Rates {
         bytes / if bytes <= f64::from(512 << 10) { self.l2_gbs } else { self.dram_gbs }
     }
 
-    /// Time all threads take for what takes an engine `ns` and moves `bytes`: cores that wait for memory share that.
-    pub fn together_ns(&self, engine: Engine, ns: f64, bytes: f64) -> f64 {
+    /// Time all threads take for what takes one `ns` and moves `bytes`, in `tiles` at most at a time and with a hand-off a
+    /// phase: cores that wait for memory share that.
+    fn together_ns(&self, engine: Engine, ns: f64, bytes: f64, tiles: usize, phases: usize) -> f64 {
         let team = &self.team;
-        let waits = ns < 1.5 * self.stream_ns(bytes);
-        match engine {
-            Engine::Unit => ns / team.units as f64,
-            Engine::Core if waits => ns / team.cores.min((team.dram_gbs / self.dram_gbs).max(1.0)),
-            Engine::Core => ns / team.cores,
+        let threads = tiles.min(if engine == Engine::Unit { team.units } else { team.threads });
+        if threads < 2 {
+            return ns;
         }
+        let waits = ns < 1.5 * self.stream_ns(bytes);
+        let engines = match engine {
+            Engine::Unit => threads as f64,
+            Engine::Core if waits => team.cores.min((team.dram_gbs / self.dram_gbs).max(1.0)),
+            Engine::Core => team.cores,
+        };
+        ns / engines.min(threads as f64) + phases as f64 * team.hand_off_ns
     }
 }
 
@@ -410,7 +416,7 @@ pub struct Choice<F: Family> {
     pub kernel: &'static Kernel<F>,
     /// Its predicted time on one thread, in ns.
     pub ns: f64,
-    /// On all threads, had it tiles for them, in ns.
+    /// On all threads, in ns.
     pub together_ns: f64,
     /// Every row with its predicted time or the reason it was passed over.
     pub candidates: Vec<(&'static str, Result<f64, Refusal>)>,
@@ -442,8 +448,11 @@ pub fn select<F: Family>(
         }
     }
     let bytes = F::cost(problem).bytes;
-    let together =
-        |(row, ns): (&'static Kernel<F>, f64)| (rates.together_ns(row.engine(), ns, bytes), row, ns);
+    let together = |(row, ns): (&'static Kernel<F>, f64)| {
+        let phases = (row.phases)(problem);
+        let tiles = (0..phases).map(|phase| (row.tiles)(problem, phase)).max().unwrap_or(0);
+        (rates.together_ns(row.engine(), ns, bytes, tiles, phases), row, ns)
+    };
     let best = best.into_iter().flatten().map(together).min_by(|a, b| a.0.total_cmp(&b.0));
     best.map(|(together_ns, kernel, ns)| Choice { kernel, ns, together_ns, candidates })
 }

@@ -31,23 +31,6 @@ pub(super) fn candidates<F: Family>(choice: &Choice<F>) -> String {
     text
 }
 
-/// Time of a pick on the threads planned for: one thread's where it has no tiles to share, else theirs and a hand-off a phase.
-pub(super) fn predicted_ns<F: Family>(choice: &Choice<F>, problem: &F::Problem, rates: &Rates) -> f64 {
-    let (kernel, team) = (choice.kernel, &rates.team);
-    let phases = (kernel.phases)(problem);
-    let tiles = (0..phases).map(|phase| (kernel.tiles)(problem, phase)).max().unwrap_or(0);
-    let threads = tiles.min(match kernel.engine() {
-        Engine::Core => team.threads,
-        Engine::Unit => team.units,
-    });
-    if threads < 2 {
-        return choice.ns;
-    }
-    let fewer = TeamRates { threads, cores: team.cores.min(threads as f64), ..*team };
-    let rates = Rates { team: fewer, ..*rates };
-    rates.together_ns(kernel.engine(), choice.ns, F::cost(problem).bytes) + phases as f64 * team.hand_off_ns
-}
-
 /// A problem in parts, and what is predicted of it.
 struct Together<F: Divide> {
     both: Both<F>,
@@ -117,7 +100,7 @@ fn together<F: Divide>(
     let bytes = F::cost(problem).bytes;
     // Memory is shared, whoever reads it.
     let finish = finish.max(if bytes > rates.unit.l2_bytes { bytes / rates.team.dram_gbs } else { 0.0 });
-    let alone = predicted_ns(choice, problem, rates);
+    let alone = choice.together_ns;
     (finish < alone * (1.0 - GAIN)).then_some(Together { both, finish, alone, of_units })
 }
 
