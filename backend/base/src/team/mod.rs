@@ -107,6 +107,9 @@ impl Team {
     /// Up to `most` units that no other crew drives: none where these drive all.
     fn drive(&self, most: usize) -> Driven<'_> {
         let mut count = 0;
+        if most == 0 {
+            return Driven { team: self, count };
+        }
         // Relaxed: only the number counts; what units compute is handed over by boards.
         let _ = self.driven.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |driven| {
             count = most.min((self.units)().saturating_sub(driven));
@@ -136,7 +139,9 @@ struct Driven<'a> {
 
 impl Drop for Driven<'_> {
     fn drop(&mut self) {
-        self.team.driven.fetch_sub(self.count, Ordering::Relaxed);
+        if self.count > 0 {
+            self.team.driven.fetch_sub(self.count, Ordering::Relaxed);
+        }
     }
 }
 
@@ -297,10 +302,10 @@ fn alone(
         Engines::Both(pace) if units > 0 && pace.unit <= pace.core => Engine::Unit,
         Engines::Both(_) => Engine::Core,
     };
-    let start = Instant::now();
+    let both = if let Engines::Both(pace) = engines { Some((pace, Instant::now())) } else { None };
     // SAFETY: one call covers the phase, phases come in order, the scratch is this thread's.
     unsafe { task.run(engine, phase, 0..tiles, scratch) }
-    if let Engines::Both(pace) = engines {
+    if let Some((pace, start)) = both {
         task.seen(pace.with(engine, start.elapsed().as_nanos() as f64 / tiles as f64));
     }
 }
