@@ -4,6 +4,7 @@
 //! Nothing here knows a graph, starts a thread, allocates while it runs, reads the environment or logs.
 
 pub mod attention;
+pub mod chain;
 pub mod conv;
 pub mod convert;
 pub mod deconv;

@@ -24,6 +24,7 @@ use crate::{simd::Scalar, sme2::Emulated};
 mod widened;
 mod winograd;
 
+pub(crate) use widened::windows;
 use widened::{Bands, Direct, Winograd};
 
 /// The family of an element type.

@@ -52,7 +52,7 @@ impl Cut {
 }
 
 /// Its windows along the height.
-fn windows(p: &Problem) -> Windows {
+pub(crate) fn windows(p: &Problem) -> Windows {
     Windows {
         height: p.in_size()[0],
         out: p.out_size()[0],

@@ -249,7 +249,7 @@ unsafe fn widen<'a, F: Parted, V: Simd>(
 ///
 /// # Safety
 /// As [`run`]; `memory` has the row's workspace.
-unsafe fn compute<F: Family>(
+pub(crate) unsafe fn compute<F: Family>(
     row: &Kernel<F>,
     problem: &F::Problem,
     args: &F::Args<'_>,

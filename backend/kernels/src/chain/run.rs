@@ -1,0 +1,267 @@
+//! A tile's stages, one after the other, each by a row of its family.
+
+use std::ops::Range;
+
+use tandem_base::mem::ALIGN;
+use tandem_base::{Isa, Span, SpanMut, Strided};
+
+use super::cut::{Cut, Limits};
+use super::{Args, Problem, Stage};
+use crate::conv::{self, Conv};
+use crate::depthwise::{self, Depthwise};
+use crate::epilogue::EpilogueArgs;
+use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
+use crate::widen::compute;
+
+/// Time to set a piece of a stage up, in ns.
+const PIECE_NS: f64 = 150.0;
+
+/// A row that chains the rows of an instruction set.
+macro_rules! row {
+    ($name:literal, $isa:ident, $limits:expr) => {{
+        const ISA: tandem_base::Isa = tandem_base::Isa::$isa;
+        const LIMITS: $crate::chain::cut::Limits = $limits;
+        $crate::kernel::Kernel {
+            name: $name,
+            isa: ISA,
+            supports: |p| $crate::chain::run::supports(p, ISA, &LIMITS),
+            ns: |p, rates| $crate::chain::run::ns(p, rates, ISA, &LIMITS),
+            phases: |_| 1,
+            tiles: |p, _| $crate::chain::cut::Cut::new(p, &LIMITS).tiles(),
+            workspace: |p| $crate::chain::run::workspace(p, ISA, &LIMITS),
+            run: |p, args, _, tiles, _, scratch| {
+                // SAFETY: the caller's.
+                unsafe { $crate::chain::run::run(p, args, tiles, scratch, ISA, &LIMITS) }
+            },
+        }
+    }};
+}
+pub(super) use row;
+
+/// The rows that compute the stages.
+struct Rows {
+    expand: Option<&'static Kernel<Conv>>,
+    depthwise: &'static Kernel<Depthwise>,
+    project: Option<&'static Kernel<Conv>>,
+}
+
+/// The quickest row of an instruction set on a middling core, so that it depends on the problem only. Winograd's round
+/// otherwise than those that take any kernel.
+fn quickest<F: Family>(
+    rows: &'static [Kernel<F>],
+    problem: &F::Problem,
+    isa: Isa,
+) -> Option<&'static Kernel<F>> {
+    let rates = Rates::default();
+    let takes = |row: &&Kernel<F>| row.isa == isa && (row.supports)(problem).is_ok();
+    let timed = rows.iter().filter(takes).map(|row| (row, (row.ns)(problem, &rates)));
+    timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
+}
+
+impl Rows {
+    fn new(cut: &Cut<'_>, p: &Problem, isa: Isa) -> Option<Self> {
+        let (band, _) = cut.tile(cut.tiles() / 2);
+        // No block has more channels than the first, but for padding: what takes it takes them all.
+        let channels = cut.block(0);
+        let direct = |problem: conv::Problem| {
+            quickest(conv::KERNELS, &conv::Problem { fast_math: false, ..problem }, isa)
+        };
+        let expand = match &p.expand {
+            Some(expand) => Some(direct(band.expand(expand, &channels).problem)?),
+            None => None,
+        };
+        let project = match &p.project {
+            Some(project) => Some(direct(band.project(project).problem)?),
+            None => None,
+        };
+        let depthwise = quickest(depthwise::KERNELS, &band.depthwise(p, &channels).problem, isa)?;
+        Some(Self { expand, depthwise, project })
+    }
+}
+
+/// Whether windows of rows can be cut into bands: none lies in the padding as a whole.
+fn bands(windows: &crate::widen::Windows) -> bool {
+    windows.padding.iter().all(|&rows| rows < windows.reach)
+}
+
+pub(super) fn supports(p: &Problem, isa: Isa, limits: &Limits) -> Result<(), Refusal> {
+    let d = &p.depthwise;
+    if p.expand.is_none() && p.project.is_none() {
+        return Err("a single stage");
+    }
+    if !bands(&depthwise::windows(d)) || p.expand.as_ref().is_some_and(|e| !bands(&conv::windows(e))) {
+        return Err("windows in the padding");
+    }
+    let plain = |c: &conv::Problem| c.groups == 1 && c.shuffle == 1;
+    if ![&p.expand, &p.project].into_iter().flatten().all(plain) {
+        return Err("groups or a shuffle");
+    }
+    if p.expand.as_ref().is_some_and(|e| e.dst.sizes() != d.src.sizes()) {
+        return Err("stages that do not fit");
+    }
+    if let Some(c) = &p.project {
+        if c.kernel != [1, 1] || c.stride != [1, 1] || c.padding != [0; 4] {
+            return Err("a window in the last stage");
+        }
+        if c.src.len() != 1 || c.src[0].sizes() != d.dst.sizes() {
+            return Err("stages that do not fit");
+        }
+    }
+    if p.dst().elements() > 0 && p.src().iter().any(|src| src.elements() == 0) {
+        return Err("an empty source");
+    }
+    let cut = Cut::new(p, limits);
+    if cut.tiles() > 0 && Rows::new(&cut, p, isa).is_none() {
+        return Err("no row takes a stage");
+    }
+    Ok(())
+}
+
+/// The stages of a tile in the middle, as many times as there are tiles; the first at least as long as its sources stream,
+/// the last as long as the destination.
+pub(super) fn ns(p: &Problem, rates: &Rates, isa: Isa, limits: &Limits) -> f64 {
+    let cut = Cut::new(p, limits);
+    if cut.tiles() == 0 {
+        return 100.0;
+    }
+    let Some(rows) = Rows::new(&cut, p, isa) else { return f64::INFINITY };
+    let (band, blocks) = cut.tile(cut.tiles() / 2);
+    let [mut front, mut behind] = [0.0; 2];
+    for block in blocks {
+        let channels = cut.block(block);
+        let depthwise = (rows.depthwise.ns)(&band.depthwise(p, &channels).problem, rates) + PIECE_NS;
+        match (rows.expand, &p.expand) {
+            (Some(row), Some(expand)) => {
+                front += (row.ns)(&band.expand(expand, &channels).problem, rates) + PIECE_NS;
+                behind += depthwise;
+            }
+            _ => front += depthwise,
+        }
+    }
+    if let (Some(row), Some(project)) = (rows.project, &p.project) {
+        behind += (row.ns)(&band.project(project).problem, rates) + PIECE_NS;
+    }
+    let bytes = |shapes: &[Strided]| 4.0 * shapes.iter().map(Strided::elements).sum::<usize>() as f64;
+    let tiles = cut.tiles() as f64;
+    (tiles * front).max(rates.stream_ns(bytes(p.src())))
+        + (tiles * behind).max(rates.stream_ns(bytes(&[*p.dst()])))
+}
+
+/// Bytes of both values between stages, each in whole cache lines.
+fn held(cut: &Cut<'_>) -> [usize; 2] {
+    cut.held().map(|elements| (4 * elements).next_multiple_of(ALIGN))
+}
+
+fn memory<F: Family>(row: &Kernel<F>, problem: &F::Problem) -> usize {
+    let Workspace { shared, per_worker } = (row.workspace)(problem);
+    shared.next_multiple_of(ALIGN) + per_worker
+}
+
+/// Each worker's: values between stages, then what the row of a stage wants.
+pub(super) fn workspace(p: &Problem, isa: Isa, limits: &Limits) -> Workspace {
+    let cut = Cut::new(p, limits);
+    if cut.tiles() == 0 {
+        return Workspace::default();
+    }
+    let Some(rows) = Rows::new(&cut, p, isa) else { return Workspace::default() };
+    let mut most = 0;
+    for tile in 0..cut.tiles() {
+        let (band, blocks) = cut.tile(tile);
+        for block in blocks {
+            let channels = cut.block(block);
+            if let (Some(row), Some(expand)) = (rows.expand, &p.expand) {
+                most = most.max(memory(row, &band.expand(expand, &channels).problem));
+            }
+            most = most.max(memory(rows.depthwise, &band.depthwise(p, &channels).problem));
+        }
+        if let (Some(row), Some(project)) = (rows.project, &p.project) {
+            most = most.max(memory(row, &band.project(project).problem));
+        }
+    }
+    Workspace { shared: 0, per_worker: held(&cut).iter().sum::<usize>() + most }
+}
+
+impl<'a> Stage<'a> {
+    /// From a channel on whose weights begin `weight` elements on, the residual `residual` elements on.
+    fn skip(&self, weight: usize, channel: usize, residual: usize) -> Stage<'a> {
+        let skip = |span: Span<'a, f32>, n: usize| span.skip(n).unwrap_or(Span::empty());
+        let e = &self.epilogue;
+        Stage {
+            weight: skip(self.weight, weight),
+            epilogue: EpilogueArgs {
+                bias: skip(e.bias, channel),
+                scale: skip(e.scale, channel),
+                shift: skip(e.shift, channel),
+                residual: skip(e.residual, residual),
+            },
+        }
+    }
+}
+
+/// Computes tiles.
+///
+/// # Safety
+/// The contract of [`crate::kernel::RunFn`]; the CPU has the instructions `isa`.
+pub(super) unsafe fn run<'p>(
+    p: &Problem,
+    args: &'p Args<'_>,
+    tiles: Range<usize>,
+    scratch: SpanMut<'p, u8>,
+    isa: Isa,
+    limits: &Limits,
+) {
+    if tiles.is_empty() {
+        return;
+    }
+    let cut = Cut::new(p, limits);
+    let rows = Rows::new(&cut, p, isa).expect("rows that take the stages, as `supports` found");
+    let [mid, out] = held(&cut);
+    let floats = |at: usize, bytes: usize| -> SpanMut<'p, f32> {
+        let bytes = scratch.skip(at).and_then(|rest| rest.first(bytes));
+        bytes.and_then(|bytes| bytes.cast()).expect("scratch as large as the workspace says")
+    };
+    let (mid, out, rest) = (floats(0, mid), floats(mid, out), scratch.skip(mid + out).expect("as above"));
+    for tile in tiles {
+        let (band, blocks) = cut.tile(tile);
+        for block in blocks {
+            let channels = cut.block(block);
+            let piece = band.depthwise(p, &channels);
+            let mut src = args.src[0];
+            if let (Some(row), Some(expand)) = (rows.expand, &p.expand) {
+                let piece = band.expand(expand, &channels);
+                let mut from = args.src;
+                for (span, at) in from.iter_mut().zip(piece.src) {
+                    *span = span.skip(at).unwrap_or(Span::empty());
+                }
+                let Stage { weight, epilogue } =
+                    args.expand.skip(expand.k() * channels.start, channels.start, piece.residual);
+                let args = conv::Args { src: from, weight, epilogue, dst: mid };
+                // SAFETY: the caller's; the scratch has room for the block and the row's workspace.
+                unsafe { compute(row, &piece.problem, &args, rest) }
+                src = mid.as_span();
+            }
+            let taps = p.depthwise.kernel[0] * p.depthwise.kernel[1];
+            let Stage { weight, epilogue } =
+                args.depthwise.skip(taps * channels.start, channels.start, piece.residual);
+            let dst = if p.project.is_some() { out } else { args.dst };
+            let src = src.skip(piece.src[0]).expect("within the source");
+            let args = depthwise::Args {
+                src,
+                weight,
+                epilogue,
+                dst: dst.skip(piece.dst).expect("within the destination"),
+            };
+            // SAFETY: as above.
+            unsafe { compute(rows.depthwise, &piece.problem, &args, rest) }
+        }
+        if let (Some(row), Some(project)) = (rows.project, &p.project) {
+            let piece = band.project(project);
+            let mut src = [Span::empty(); conv::MAX_SEGMENTS];
+            src[0] = out.as_span();
+            let Stage { weight, epilogue } = args.project.skip(0, 0, piece.residual);
+            let dst = args.dst.skip(piece.dst).expect("within the destination");
+            // SAFETY: as above.
+            unsafe { compute(row, &piece.problem, &conv::Args { src, weight, epilogue, dst }, rest) }
+        }
+    }
+}
