@@ -2,9 +2,10 @@
 //!
 //! `cargo bench -p tandem-kernels --bench chain -- [part of a name]`. Medians of the times and of their ratios.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
+use tandem_base::{AlignedBuf, Crew, Isa, Scratch, Span, SpanMut, Strided, Team};
 use tandem_kernels::chain::{self, Stage};
 use tandem_kernels::{
     Act, Epilogue, EpilogueArgs, Family, Kernel, Rates, Taken, conv, depthwise, panels, select,
@@ -74,17 +75,22 @@ fn picked<F: Family>(rows: &'static [Kernel<F>], p: &F::Problem) -> Taken<F> {
     select(rows, p, Isa::detect(), &Rates::default()).expect("a row").kernel.take(p.clone())
 }
 
-fn run<F: Family>(row: &Taken<F>, args: F::Args<'_>, memory: &mut [AlignedBuf; 2]) {
-    let [shared, scratch] = memory;
-    let workspace = row.workspace();
-    assert!(workspace.shared <= shared.len() && workspace.per_worker <= scratch.len(), "{workspace:?}");
-    // SAFETY: the block outlives the task.
-    let block = unsafe { std::slice::from_raw_parts_mut(shared.bytes_mut().as_mut_ptr(), workspace.shared) };
-    let task = row.bind(args, SpanMut::from(block)).expect("arguments fit");
-    for phase in 0..task.phases() {
-        // SAFETY: one call covers all tiles of a phase, in order of phases, on this thread.
-        unsafe { task.run(phase, 0..task.tiles(phase), SpanMut::from(scratch.bytes_mut())) }
-    }
+/// A step and what it works on, called by a crew.
+type Call<'a> = Box<dyn Fn(&mut Crew<'_>, &mut Scratch) + 'a>;
+
+fn call<'a, F: Family>(row: Taken<F>, args: F::Args<'a>) -> Call<'a>
+where
+    F::Args<'a>: Copy,
+{
+    let shared = RefCell::new(AlignedBuf::zeroed(row.workspace().shared));
+    Box::new(move |crew, scratch| {
+        let mut shared = shared.borrow_mut();
+        let bytes = shared.bytes_mut();
+        // SAFETY: the block is the call's own and outlives the task.
+        let block = unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) };
+        let task = row.bind(args, SpanMut::from(block)).expect("arguments fit");
+        crew.run(&task, scratch);
+    })
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -92,7 +98,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-fn bench(b: &Block) {
+fn bench(b: &Block, threads: usize) {
     let [from, between, to] = b.channels;
     let stem = from == 3;
     let size = if stem { b.size / 2 } else { b.size };
@@ -173,79 +179,57 @@ fn bench(b: &Block) {
         project: stage(w2, added),
         dst: if p.project.is_some() { dst_to } else { deep_to },
     };
-    let rows = chains.each_ref().map(|p| picked(chain::KERNELS, p));
-    let mut memory = [AlignedBuf::zeroed(4 << 20), AlignedBuf::zeroed(4 << 20)];
-    let mut times = vec![Vec::new(); 6];
+    let ns = |way: usize| {
+        let rates = Rates::default();
+        let chain = |i: usize| (picked(chain::KERNELS, &chains[i]).kernel().ns)(&chains[i], &rates);
+        let [e, d, c] = [
+            (r0.kernel().ns)(&expand, &rates),
+            (r1.kernel().ns)(&depthwise, &rates),
+            (r2.kernel().ns)(&project, &rates),
+        ];
+        [e + d + c, chain(0) + c, e + chain(1), chain(2)][way]
+    };
+    let predicted = [0, 1, 2, 3].map(ns);
+    let tiles = chains.each_ref().map(|p| (picked(chain::KERNELS, p).kernel().tiles)(p, 0));
+    let [front, behind, all] = chains.each_ref().map(|p| call(picked(chain::KERNELS, p), args(p)));
+    let (c0, c1, c2) = (call(r0, a0), call(r1, a1), call(r2, a2));
+    let ways: [&[&Call<'_>]; 4] = [&[&c0, &c1, &c2], &[&front, &c2], &[&c0, &behind], &[&all]];
+    let mut times = [(); 4].map(|()| Vec::new());
+    let mut scratch = Scratch::default();
+    assert!(scratch.reserve(threads, 4 << 20));
     let begin = Instant::now();
-    let mut bits: Vec<Vec<u8>> = Vec::new();
     while begin.elapsed() < BUDGET || times[0].len() < 5 {
-        let mut at = Instant::now();
-        let mut lap = |times: &mut Vec<f64>| {
-            let now = Instant::now();
-            times.push((now - at).as_secs_f64());
-            at = Instant::now();
-        };
-        run(&r0, a0, &mut memory);
-        lap(&mut times[0]);
-        run(&r1, a1, &mut memory);
-        lap(&mut times[1]);
-        run(&r2, a2, &mut memory);
-        lap(&mut times[2]);
-        if bits.is_empty() {
-            bits.push(
-                dst_to
-                    .as_span()
-                    .cast::<u8>()
-                    .map(|s| unsafe { std::slice::from_raw_parts(s.ptr(), s.len()) }.to_vec())
-                    .unwrap(),
-            );
-        }
-        let only = std::env::var("ONLY").is_ok();
-        for i in if only { 2..3 } else { 0..3 } {
-            for _ in 0..if only { 1000 } else { 0 } {
-                run(&rows[i], args(&chains[i]), &mut memory);
-            }
-            at = Instant::now();
-            run(&rows[i], args(&chains[i]), &mut memory);
-            let now = Instant::now();
-            times[3 + i].push((now - at).as_secs_f64());
+        for (way, times) in ways.iter().zip(&mut times) {
+            let mut crew = Team::global().enter(threads);
+            let at = Instant::now();
+            way.iter().for_each(|call| call(&mut crew, &mut scratch));
+            times.push(at.elapsed().as_secs_f64());
         }
     }
-    let last = dst_to
-        .as_span()
-        .cast::<u8>()
-        .map(|s| unsafe { std::slice::from_raw_parts(s.ptr(), s.len()) }.to_vec())
-        .unwrap();
-    assert!(bits[0] == last, "bits");
-    let n = times[0].len();
-    let sums =
-        |parts: &[usize]| (0..n).map(|i| parts.iter().map(|&p| times[p][i]).sum()).collect::<Vec<f64>>();
-    let ratio = |chain: usize, parts: &[usize]| {
-        median(sums(parts).iter().zip(&times[chain]).map(|(s, c)| c / s).collect())
+    let report = |way: usize| {
+        let ratios = times[way].iter().zip(&times[0]).map(|(way, apart)| way / apart);
+        let predicted = predicted[way] / predicted[0];
+        format!("{:7.1} {:.3} as {predicted:.3}", median(times[way].clone()) * 1e6, median(ratios.collect()))
     };
-    let us = |i: usize| median(times[i].clone()) * 1e6;
+    let apart = median(times[0].clone()) * 1e6;
     println!(
-        "{:8} {:4}@{:3} | {:7.1} {:7.1} {:7.1} = {:7.1} µs | front {:7.1} {:.3} ({:2} tiles) | behind {:7.1} {:.3} ({:2}) | all {:7.1} {:.3} ({:2}) of sum",
+        "{:8} {:4}@{:3} | apart {apart:7.1} as {:7.1} µs | front {} ({:2} tiles) | behind {} ({:2}) | all {} ({:2})",
         b.name,
         between,
         b.size,
-        us(0),
-        us(1),
-        us(2),
-        median(sums(&[0, 1, 2])) * 1e6,
-        us(3),
-        ratio(3, &[0, 1]),
-        (rows[0].kernel().tiles)(&chains[0], 0),
-        us(4),
-        ratio(4, &[1, 2]),
-        (rows[1].kernel().tiles)(&chains[1], 0),
-        us(5),
-        ratio(5, &[0, 1, 2]),
-        (rows[2].kernel().tiles)(&chains[2], 0),
+        predicted[0] / 1e3,
+        report(1),
+        tiles[0],
+        report(2),
+        tiles[1],
+        report(3),
+        tiles[2],
     );
 }
 
 fn main() {
-    let filter = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    BLOCKS.iter().filter(|b| b.name.contains(&filter)).for_each(bench);
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let threads = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(1);
+    let filter = arguments.iter().find(|a| a.parse::<usize>().is_err()).cloned().unwrap_or_default();
+    BLOCKS.iter().filter(|b| b.name.contains(&filter)).for_each(|b| bench(b, threads));
 }

@@ -6,6 +6,7 @@ use tandem_kernels::{chain, conv, depthwise};
 use tandem_schemas::program::{OpKindT, OpT};
 
 use super::conv::{Operands, conv_stage, depthwise_stage};
+use crate::layout::channels_last;
 use crate::plan::{Planner, Site};
 use crate::step::{Bind, Buffer, Operand, Run};
 
@@ -79,8 +80,17 @@ pub(crate) fn problem(stages: &[Stage]) -> Option<chain::Problem> {
         ] => (Some(e), d, Some(c)),
         _ => return None,
     };
-    let depthwise = depthwise.clone();
-    Some(chain::Problem { expand: expand.cloned(), depthwise, project: project.cloned() })
+    // What lies between is a chain's own matter.
+    let (mut depthwise, mut expand, mut project) = (depthwise.clone(), expand.cloned(), project.cloned());
+    if let Some(expand) = &mut expand {
+        expand.dst = channels_last(expand.dst.sizes());
+        depthwise.src = expand.dst;
+    }
+    if let Some(project) = &mut project {
+        depthwise.dst = channels_last(depthwise.dst.sizes());
+        project.src[0] = depthwise.dst;
+    }
+    Some(chain::Problem { expand, depthwise, project })
 }
 
 /// Operands of a chain.

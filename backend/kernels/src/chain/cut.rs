@@ -19,13 +19,13 @@ pub(super) struct Limits {
     pub held: usize,
     /// Multiply-adds of a tile to aim for.
     pub work: usize,
-    /// Most tiles to aim for: at every border between bands, rows that windows on both sides read are computed twice.
+    /// Most tiles of an image to aim for: rows that windows on both sides of a border read are computed twice.
     pub tiles: usize,
 }
 
 impl Limits {
     /// For a MiB of L2 and a handful of threads.
-    pub const USUAL: Self = Self { held: 64 << 10, work: 1_500_000, tiles: 8 };
+    pub const USUAL: Self = Self { held: 64 << 10, work: 700_000, tiles: 8 };
 }
 
 /// Multiply-adds of an image.
@@ -61,27 +61,27 @@ impl<'p> Cut<'p> {
     pub fn new(p: &'p Problem, limits: &Limits) -> Self {
         let d = &p.depthwise;
         let (src, dst) = (&d.src, &d.dst);
-        let (all, rows) = (panels::count(dst.size(1)), dst.size(2));
+        let (panels, rows) = (panels::count(dst.size(1)), dst.size(2));
         let wanted = (work(p) / limits.work).clamp(1, limits.tiles);
         let fits = |elements: usize| (limits.held / elements.max(1)).max(1);
-        // As many panels together as fit for whole images, where a convolution in front makes them.
-        let most = if p.project.is_some() { all } else { all.div_ceil(wanted) };
-        let together = fits(src.size(2) * src.size(3) * PANEL).clamp(1, most.max(1));
-        let blocks = if p.expand.is_some() { all.div_ceil(together) } else { 1 };
-        let (mut most, mut tiles) = (rows, 1);
+        let (mut blocks, mut most) = (1, rows);
         if p.expand.is_some() {
+            // Whole images of a few panels, where that leaves enough tiles.
+            let enough = if p.project.is_some() { panels } else { panels.div_ceil(wanted) };
+            let together = fits(src.size(2) * src.size(3) * PANEL).min(enough).max(1);
+            blocks = panels.div_ceil(together);
             let reach = (d.kernel[0] - 1) * d.dilation[0] + 1;
             let held = fits(src.size(3) * PANEL * together);
             most = most.min(held.saturating_sub(reach) / d.stride[0] + 1);
         }
+        let mut apart = blocks.max(1);
         if p.project.is_some() {
+            apart = 1;
             most = most.min(fits(dst.size(3) * dst.size(1)));
-        } else {
-            tiles = blocks;
         }
-        let bands = rows.div_ceil(most.max(1)).max(wanted.div_ceil(tiles.max(1))).clamp(1, rows.max(1));
+        let bands = rows.div_ceil(most.max(1)).max(wanted / apart).clamp(1, rows.max(1));
         let windows = [Some(depthwise::windows(d)), p.expand.as_ref().map(conv::windows)];
-        Self { p, windows, bands, panels: all, blocks }
+        Self { p, windows, bands, panels, blocks }
     }
 
     /// Blocks that are tiles of their own: all, unless the last stage reads them together.
@@ -102,6 +102,20 @@ impl<'p> Cut<'p> {
         let src = front.map_or_else(|| mid.clone(), |front| front.source(&mid.0));
         let blocks = if self.apart() == 1 { 0..self.blocks } else { block..block + 1 };
         (Band { image: band / self.bands, out, mid, src }, blocks)
+    }
+
+    /// The band with most work, and how many of its kind all output rows are.
+    pub fn largest(&self) -> (Band, f64) {
+        let tile = |band: usize| self.tile(band * self.apart()).0;
+        let largest = (0..self.bands).map(tile).max_by_key(|band| band.mid.0.len()).expect("a band");
+        let rows = (self.p.dst().size(0) * self.p.dst().size(2)) as f64;
+        let alike = rows / largest.out.len() as f64;
+        (largest, alike)
+    }
+
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.blocks
     }
 
     /// Channels of a block.

@@ -21,8 +21,7 @@ pub struct Chain;
 
 /// dst = project(depthwise(expand(src))), or without one of the two convolutions.
 ///
-/// A stage's source has the sizes of the destination of the stage before. How values between stages lie is left to the
-/// chain: the strides that stages give for them say nothing.
+/// A stage's source has the shape of the destination of the stage before: channels innermost, dense.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
     /// In front: any kernel and stride, one group, no shuffle.

@@ -14,7 +14,7 @@ use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::widen::compute;
 
 /// Time to set a piece of a stage up, in ns.
-const PIECE_NS: f64 = 150.0;
+const PIECE_NS: f64 = 100.0;
 
 /// A row that chains the rows of an instruction set.
 macro_rules! row {
@@ -24,7 +24,7 @@ macro_rules! row {
         $crate::kernel::Kernel {
             name: $name,
             isa: ISA,
-            supports: |p| $crate::chain::run::supports(p, ISA, &LIMITS),
+            supports: |p| $crate::chain::run::supports(p, ISA),
             ns: |p, rates| $crate::chain::run::ns(p, rates, ISA, &LIMITS),
             phases: |_| 1,
             tiles: |p, _| $crate::chain::cut::Cut::new(p, &LIMITS).tiles(),
@@ -45,37 +45,27 @@ struct Rows {
     project: Option<&'static Kernel<Conv>>,
 }
 
-/// The quickest row of an instruction set on a middling core, so that it depends on the problem only. Winograd's round
-/// otherwise than those that take any kernel.
+/// The quickest row of an instruction set on a middling core, so that it depends on the problem only.
 fn quickest<F: Family>(
     rows: &'static [Kernel<F>],
     problem: &F::Problem,
-    isa: Isa,
+    takes: impl Fn(&Kernel<F>) -> bool,
 ) -> Option<&'static Kernel<F>> {
     let rates = Rates::default();
-    let takes = |row: &&Kernel<F>| row.isa == isa && (row.supports)(problem).is_ok();
-    let timed = rows.iter().filter(takes).map(|row| (row, (row.ns)(problem, &rates)));
+    let rows = rows.iter().filter(|row| takes(row) && (row.supports)(problem).is_ok());
+    let timed = rows.map(|row| (row, (row.ns)(problem, &rates)));
     timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
 }
 
 impl Rows {
-    fn new(cut: &Cut<'_>, p: &Problem, isa: Isa) -> Option<Self> {
-        let (band, _) = cut.tile(cut.tiles() / 2);
-        // No block has more channels than the first, but for padding: what takes it takes them all.
-        let channels = cut.block(0);
-        let direct = |problem: conv::Problem| {
-            quickest(conv::KERNELS, &conv::Problem { fast_math: false, ..problem }, isa)
+    /// Rows for whole stages take their bands and blocks, which lie as they do.
+    fn new(p: &Problem, isa: Isa) -> Option<Self> {
+        let direct = |p: &Option<conv::Problem>| match p {
+            Some(p) => quickest(conv::KERNELS, p, |row| row.isa == isa && conv::direct(row)).map(Some),
+            None => Some(None),
         };
-        let expand = match &p.expand {
-            Some(expand) => Some(direct(band.expand(expand, &channels).problem)?),
-            None => None,
-        };
-        let project = match &p.project {
-            Some(project) => Some(direct(band.project(project).problem)?),
-            None => None,
-        };
-        let depthwise = quickest(depthwise::KERNELS, &band.depthwise(p, &channels).problem, isa)?;
-        Some(Self { expand, depthwise, project })
+        let depthwise = quickest(depthwise::KERNELS, &p.depthwise, |row| row.isa == isa)?;
+        Some(Self { expand: direct(&p.expand)?, depthwise, project: direct(&p.project)? })
     }
 }
 
@@ -84,7 +74,12 @@ fn bands(windows: &crate::widen::Windows) -> bool {
     windows.padding.iter().all(|&rows| rows < windows.reach)
 }
 
-pub(super) fn supports(p: &Problem, isa: Isa, limits: &Limits) -> Result<(), Refusal> {
+/// The same sizes, channels innermost, dense.
+fn last(shape: &Strided) -> Strided {
+    Strided::with_order(shape.sizes(), &[0, 2, 3, 1])
+}
+
+pub(super) fn supports(p: &Problem, isa: Isa) -> Result<(), Refusal> {
     let d = &p.depthwise;
     if p.expand.is_none() && p.project.is_none() {
         return Err("a single stage");
@@ -96,38 +91,37 @@ pub(super) fn supports(p: &Problem, isa: Isa, limits: &Limits) -> Result<(), Ref
     if ![&p.expand, &p.project].into_iter().flatten().all(plain) {
         return Err("groups or a shuffle");
     }
-    if p.expand.as_ref().is_some_and(|e| e.dst.sizes() != d.src.sizes()) {
+    if p.expand.as_ref().is_some_and(|e| e.dst != d.src || d.src != last(&d.src)) {
         return Err("stages that do not fit");
     }
     if let Some(c) = &p.project {
         if c.kernel != [1, 1] || c.stride != [1, 1] || c.padding != [0; 4] {
             return Err("a window in the last stage");
         }
-        if c.src.len() != 1 || c.src[0].sizes() != d.dst.sizes() {
+        if c.src.len() != 1 || c.src[0] != d.dst || d.dst != last(&d.dst) {
             return Err("stages that do not fit");
         }
     }
     if p.dst().elements() > 0 && p.src().iter().any(|src| src.elements() == 0) {
         return Err("an empty source");
     }
-    let cut = Cut::new(p, limits);
-    if cut.tiles() > 0 && Rows::new(&cut, p, isa).is_none() {
+    if Rows::new(p, isa).is_none() {
         return Err("no row takes a stage");
     }
     Ok(())
 }
 
-/// The stages of a tile in the middle, as many times as there are tiles; the first at least as long as its sources stream,
+/// The stages of all blocks of a band, as many times as there are bands; the first at least as long as its sources stream,
 /// the last as long as the destination.
 pub(super) fn ns(p: &Problem, rates: &Rates, isa: Isa, limits: &Limits) -> f64 {
     let cut = Cut::new(p, limits);
     if cut.tiles() == 0 {
         return 100.0;
     }
-    let Some(rows) = Rows::new(&cut, p, isa) else { return f64::INFINITY };
-    let (band, blocks) = cut.tile(cut.tiles() / 2);
+    let Some(rows) = Rows::new(p, isa) else { return f64::INFINITY };
+    let (band, bands) = cut.largest();
     let [mut front, mut behind] = [0.0; 2];
-    for block in blocks {
+    for block in 0..cut.blocks() {
         let channels = cut.block(block);
         let depthwise = (rows.depthwise.ns)(&band.depthwise(p, &channels).problem, rates) + PIECE_NS;
         match (rows.expand, &p.expand) {
@@ -142,9 +136,8 @@ pub(super) fn ns(p: &Problem, rates: &Rates, isa: Isa, limits: &Limits) -> f64 {
         behind += (row.ns)(&band.project(project).problem, rates) + PIECE_NS;
     }
     let bytes = |shapes: &[Strided]| 4.0 * shapes.iter().map(Strided::elements).sum::<usize>() as f64;
-    let tiles = cut.tiles() as f64;
-    (tiles * front).max(rates.stream_ns(bytes(p.src())))
-        + (tiles * behind).max(rates.stream_ns(bytes(&[*p.dst()])))
+    (bands * front).max(rates.stream_ns(bytes(p.src())))
+        + (bands * behind).max(rates.stream_ns(bytes(&[*p.dst()])))
 }
 
 /// Bytes of both values between stages, each in whole cache lines.
@@ -163,7 +156,7 @@ pub(super) fn workspace(p: &Problem, isa: Isa, limits: &Limits) -> Workspace {
     if cut.tiles() == 0 {
         return Workspace::default();
     }
-    let Some(rows) = Rows::new(&cut, p, isa) else { return Workspace::default() };
+    let Some(rows) = Rows::new(p, isa) else { return Workspace::default() };
     let mut most = 0;
     for tile in 0..cut.tiles() {
         let (band, blocks) = cut.tile(tile);
@@ -214,7 +207,7 @@ pub(super) unsafe fn run<'p>(
         return;
     }
     let cut = Cut::new(p, limits);
-    let rows = Rows::new(&cut, p, isa).expect("rows that take the stages, as `supports` found");
+    let rows = Rows::new(p, isa).expect("rows that take the stages, as `supports` found");
     let [mid, out] = held(&cut);
     let floats = |at: usize, bytes: usize| -> SpanMut<'p, f32> {
         let bytes = scratch.skip(at).and_then(|rest| rest.first(bytes));

@@ -141,6 +141,11 @@ impl<E: Element> Family for Conv<E> {
     }
 }
 
+/// Whether a row sums products: those that transform round otherwise.
+pub(crate) fn direct(row: &Kernel<Conv>) -> bool {
+    !winograd::ROWS.contains(&row.name)
+}
+
 /// Every row of f32.
 pub static KERNELS: &[Kernel<Conv>] = &[
     scalar::row(),

@@ -134,7 +134,7 @@ impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
     }
 
     fn takes(row: &Kernel<Conv>) -> bool {
-        super::winograd::ROWS.contains(&row.name) == A::WINOGRAD
+        super::direct(row) != A::WINOGRAD
     }
 
     fn count(p: &Problem) -> usize {
