@@ -16,6 +16,8 @@ pub struct LoadOptions {
     pub fast_math: bool,
     /// How the layouts of values are decided. Option `layout` = `state` or `greedy`, environment `TANDEM_LAYOUT`.
     pub layout: LayoutPolicy,
+    /// Whether convolutions that follow each other may be one step, as chains; without, for comparison.
+    pub chains: bool,
     /// Profile to plan with: a shipped one's name or a file; `None` = this machine's. Option `device`, environment
     /// `TANDEM_DEVICE`.
     pub device: Option<String>,
@@ -26,7 +28,14 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// Defaults without the environment.
     fn default() -> Self {
-        Self { isa: None, fast_math: true, layout: LayoutPolicy::State, device: None, rates: None }
+        Self {
+            isa: None,
+            fast_math: true,
+            layout: LayoutPolicy::State,
+            chains: true,
+            device: None,
+            rates: None,
+        }
     }
 }
 

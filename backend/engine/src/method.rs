@@ -95,7 +95,8 @@ impl Method {
             Some(rates) => rates,
             None => device::find(options.device.as_deref())?.device.rates(isa),
         };
-        let target = Target { isa, rates, fast_math: options.fast_math, layout: options.layout };
+        let LoadOptions { fast_math, layout, chains, .. } = *options;
+        let target = Target { isa, rates, fast_math, layout, chains };
         if model.outputs.len() > MAX_OUTPUTS {
             let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
             return Err(Error::unsupported("program", what));

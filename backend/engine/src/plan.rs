@@ -23,6 +23,7 @@ pub(crate) struct Target {
     pub rates: Rates,
     pub fast_math: bool,
     pub layout: LayoutPolicy,
+    pub chains: bool,
 }
 
 /// Steps with their memory.

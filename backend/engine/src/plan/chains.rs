@@ -18,11 +18,8 @@ const LONGEST: usize = 3;
 impl<'m> Planner<'m> {
     /// Plans the ops from `first` on as one step, where that is quicker; how many they were, or 0.
     pub(super) fn chain(&mut self, first: usize) -> Result<usize, Error> {
-        if self.target.layout == crate::layout::LayoutPolicy::Greedy {
-            return Ok(0);
-        }
-        let mut count = 1;
-        while count < LONGEST && self.links(first + count - 1) {
+        let (mut count, longest) = (1, if self.target.chains { LONGEST } else { 1 });
+        while count < longest && self.links(first + count - 1) {
             count += 1;
         }
         let Some(stages) = (if count > 1 { self.try_stages(first..first + count) } else { None }) else {
@@ -55,10 +52,10 @@ impl<'m> Planner<'m> {
             _ => return false,
         };
         let value = out as usize;
+        let reads = crate::ops::operator(&next.kind).map_or_else(Vec::new, |o| o.reads().values);
         let copied = |op: usize| !self.layouts.copies[op].is_empty();
         src == [out]
-            && layout::reads(next).len()
-                == crate::ops::operator(&next.kind).map_or(0, |o| o.reads().values.len())
+            && reads.iter().filter(|&&v| v == out).count() == 1
             && self.last_uses[value] == index + 1
             && self.value(value).kind == ValueKind::Temp
             && self.operands[value].is_none()

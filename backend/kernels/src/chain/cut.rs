@@ -39,8 +39,10 @@ fn work(p: &Problem) -> usize {
 /// Tiles of a problem.
 pub(super) struct Cut<'p> {
     p: &'p Problem,
-    /// Windows of the depthwise convolution, and of the convolution in front.
-    windows: [Option<Windows>; 2],
+    /// Of the depthwise convolution.
+    windows: Windows,
+    /// Of the convolution in front.
+    front: Option<Windows>,
     /// Bands of an image.
     bands: usize,
     /// Panels of channels.
@@ -61,6 +63,7 @@ impl<'p> Cut<'p> {
     pub fn new(p: &'p Problem, limits: &Limits) -> Self {
         let d = &p.depthwise;
         let (src, dst) = (&d.src, &d.dst);
+        let (windows, front) = (depthwise::windows(d), p.expand.as_ref().map(conv::windows));
         let (panels, rows) = (panels::count(dst.size(1)), dst.size(2));
         let wanted = (work(p) / limits.work).clamp(1, limits.tiles);
         let fits = |elements: usize| (limits.held / elements.max(1)).max(1);
@@ -70,9 +73,8 @@ impl<'p> Cut<'p> {
             let enough = if p.project.is_some() { panels } else { panels.div_ceil(wanted) };
             let together = fits(src.size(2) * src.size(3) * PANEL).min(enough).max(1);
             blocks = panels.div_ceil(together);
-            let reach = (d.kernel[0] - 1) * d.dilation[0] + 1;
             let held = fits(src.size(3) * PANEL * together);
-            most = most.min(held.saturating_sub(reach) / d.stride[0] + 1);
+            most = most.min(held.saturating_sub(windows.reach) / windows.stride + 1);
         }
         let mut apart = blocks.max(1);
         if p.project.is_some() {
@@ -80,8 +82,7 @@ impl<'p> Cut<'p> {
             most = most.min(fits(dst.size(3) * dst.size(1)));
         }
         let bands = rows.div_ceil(most.max(1)).max(wanted / apart).clamp(1, rows.max(1));
-        let windows = [Some(depthwise::windows(d)), p.expand.as_ref().map(conv::windows)];
-        Self { p, windows, bands, panels, blocks }
+        Self { p, windows, front, bands, panels, blocks }
     }
 
     /// Blocks that are tiles of their own: all, unless the last stage reads them together.
@@ -97,20 +98,21 @@ impl<'p> Cut<'p> {
     pub fn tile(&self, index: usize) -> (Band, Range<usize>) {
         let (band, block) = (index / self.apart(), index % self.apart());
         let out = part(self.p.depthwise.dst.size(2), self.bands, band % self.bands);
-        let [windows, front] = &self.windows;
-        let mid = windows.expect("of the depthwise convolution").source(&out);
-        let src = front.map_or_else(|| mid.clone(), |front| front.source(&mid.0));
+        let mid = self.windows.source(&out);
+        let src = self.front.map_or_else(|| mid.clone(), |front| front.source(&mid.0));
         let blocks = if self.apart() == 1 { 0..self.blocks } else { block..block + 1 };
         (Band { image: band / self.bands, out, mid, src }, blocks)
     }
 
-    /// The band with most work, and how many of its kind all output rows are.
-    pub fn largest(&self) -> (Band, f64) {
-        let tile = |band: usize| self.tile(band * self.apart()).0;
-        let largest = (0..self.bands).map(tile).max_by_key(|band| band.mid.0.len()).expect("a band");
-        let rows = (self.p.dst().size(0) * self.p.dst().size(2)) as f64;
-        let alike = rows / largest.out.len() as f64;
-        (largest, alike)
+    /// The band of an image with most work.
+    pub fn largest(&self) -> Band {
+        let bands = (0..self.bands).map(|band| self.tile(band * self.apart()).0);
+        bands.max_by_key(|band| band.mid.0.len()).expect("a band")
+    }
+
+    /// How many bands of that size all output rows are.
+    pub fn alike(&self, band: &Band) -> f64 {
+        (self.p.dst().size(0) * self.p.dst().size(2)) as f64 / band.out.len() as f64
     }
 
     /// Number of blocks.
@@ -127,19 +129,11 @@ impl<'p> Cut<'p> {
     /// Most elements of a block in front of the depthwise convolution, and of a band behind it.
     pub fn held(&self) -> [usize; 2] {
         let d = &self.p.depthwise;
-        let (mut mid, mut out) = (0, 0);
-        for band in 0..self.bands {
-            let (band, _) = self.tile(band * self.apart());
-            mid = mid.max(band.mid.0.len());
-            out = out.max(band.out.len());
-        }
-        let mid = if self.p.expand.is_some() {
-            mid * d.src.size(3) * self.panels.div_ceil(self.blocks.max(1)) * PANEL
-        } else {
-            0
-        };
-        let out = if self.p.project.is_some() { out * d.dst.size(3) * d.dst.size(1) } else { 0 };
-        [mid, out]
+        let wide = self.panels.div_ceil(self.blocks.max(1)) * PANEL;
+        let mid = self.p.expand.as_ref().map(|_| self.largest().mid.0.len() * d.src.size(3) * wide);
+        let rows = d.dst.size(2).div_ceil(self.bands);
+        let out = self.p.project.as_ref().map(|_| rows * d.dst.size(3) * d.dst.size(1));
+        [mid, out].map(Option::unwrap_or_default)
     }
 }
 
@@ -151,7 +145,7 @@ fn dense(channels: usize, rows: usize, width: usize) -> Strided {
 /// Part of a stage: its problem and where its sources, what it adds and its destination begin.
 pub(super) struct Piece<P> {
     pub problem: P,
-    /// First elements of all sources, where they are the chain's: the offset is the same in each only if they lie alike.
+    /// First element of each source.
     pub src: [usize; conv::MAX_SEGMENTS],
     pub residual: usize,
     pub dst: usize,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use tandem_base::mem::ALIGN;
 use tandem_base::{Isa, Span, SpanMut, Strided};
 
-use super::cut::{Cut, Limits};
+use super::cut::{Band, Cut, Limits};
 use super::{Args, Problem, Stage};
 use crate::conv::{self, Conv};
 use crate::depthwise::{self, Depthwise};
@@ -67,6 +67,52 @@ impl Rows {
         let depthwise = quickest(depthwise::KERNELS, &p.depthwise, |row| row.isa == isa)?;
         Some(Self { expand: direct(&p.expand)?, depthwise, project: direct(&p.project)? })
     }
+
+    /// Every part of a tile's stages.
+    fn each(
+        &self,
+        p: &Problem,
+        cut: &Cut<'_>,
+        band: &Band,
+        blocks: Range<usize>,
+        mut visit: impl FnMut(Call<'_>),
+    ) {
+        for block in blocks {
+            let channels = cut.block(block);
+            if let (Some(row), Some(expand)) = (self.expand, &p.expand) {
+                visit(Call::Expand(row, &band.expand(expand, &channels).problem));
+            }
+            visit(Call::Depthwise(self.depthwise, &band.depthwise(p, &channels).problem));
+        }
+        if let (Some(row), Some(project)) = (self.project, &p.project) {
+            visit(Call::Project(row, &band.project(project).problem));
+        }
+    }
+}
+
+/// A part of a stage and the row that computes it.
+enum Call<'c> {
+    Expand(&'static Kernel<Conv>, &'c conv::Problem),
+    Depthwise(&'static Kernel<Depthwise>, &'c depthwise::Problem),
+    Project(&'static Kernel<Conv>, &'c conv::Problem),
+}
+
+impl Call<'_> {
+    fn ns(&self, rates: &Rates) -> f64 {
+        match self {
+            Self::Expand(row, problem) | Self::Project(row, problem) => (row.ns)(problem, rates),
+            Self::Depthwise(row, problem) => (row.ns)(problem, rates),
+        }
+    }
+
+    /// Bytes of the row's own memory, in whole cache lines.
+    fn memory(&self) -> usize {
+        let Workspace { shared, per_worker } = match self {
+            Self::Expand(row, problem) | Self::Project(row, problem) => (row.workspace)(problem),
+            Self::Depthwise(row, problem) => (row.workspace)(problem),
+        };
+        shared.next_multiple_of(ALIGN) + per_worker
+    }
 }
 
 /// Whether windows of rows can be cut into bands: none lies in the padding as a whole.
@@ -119,22 +165,17 @@ pub(super) fn ns(p: &Problem, rates: &Rates, isa: Isa, limits: &Limits) -> f64 {
         return 100.0;
     }
     let Some(rows) = Rows::new(p, isa) else { return f64::INFINITY };
-    let (band, bands) = cut.largest();
+    let band = cut.largest();
     let [mut front, mut behind] = [0.0; 2];
-    for block in 0..cut.blocks() {
-        let channels = cut.block(block);
-        let depthwise = (rows.depthwise.ns)(&band.depthwise(p, &channels).problem, rates) + PIECE_NS;
-        match (rows.expand, &p.expand) {
-            (Some(row), Some(expand)) => {
-                front += (row.ns)(&band.expand(expand, &channels).problem, rates) + PIECE_NS;
-                behind += depthwise;
-            }
-            _ => front += depthwise,
-        }
-    }
-    if let (Some(row), Some(project)) = (rows.project, &p.project) {
-        behind += (row.ns)(&band.project(project).problem, rates) + PIECE_NS;
-    }
+    rows.each(p, &cut, &band, 0..cut.blocks(), |call| {
+        let first = match call {
+            Call::Expand(..) => true,
+            Call::Depthwise(..) => p.expand.is_none(),
+            Call::Project(..) => false,
+        };
+        *(if first { &mut front } else { &mut behind }) += call.ns(rates) + PIECE_NS;
+    });
+    let bands = cut.alike(&band);
     let bytes = |shapes: &[Strided]| 4.0 * shapes.iter().map(Strided::elements).sum::<usize>() as f64;
     (bands * front).max(rates.stream_ns(bytes(p.src())))
         + (bands * behind).max(rates.stream_ns(bytes(&[*p.dst()])))
@@ -143,11 +184,6 @@ pub(super) fn ns(p: &Problem, rates: &Rates, isa: Isa, limits: &Limits) -> f64 {
 /// Bytes of both values between stages, each in whole cache lines.
 fn held(cut: &Cut<'_>) -> [usize; 2] {
     cut.held().map(|elements| (4 * elements).next_multiple_of(ALIGN))
-}
-
-fn memory<F: Family>(row: &Kernel<F>, problem: &F::Problem) -> usize {
-    let Workspace { shared, per_worker } = (row.workspace)(problem);
-    shared.next_multiple_of(ALIGN) + per_worker
 }
 
 /// Each worker's: values between stages, then what the row of a stage wants.
@@ -160,16 +196,7 @@ pub(super) fn workspace(p: &Problem, isa: Isa, limits: &Limits) -> Workspace {
     let mut most = 0;
     for tile in 0..cut.tiles() {
         let (band, blocks) = cut.tile(tile);
-        for block in blocks {
-            let channels = cut.block(block);
-            if let (Some(row), Some(expand)) = (rows.expand, &p.expand) {
-                most = most.max(memory(row, &band.expand(expand, &channels).problem));
-            }
-            most = most.max(memory(rows.depthwise, &band.depthwise(p, &channels).problem));
-        }
-        if let (Some(row), Some(project)) = (rows.project, &p.project) {
-            most = most.max(memory(row, &band.project(project).problem));
-        }
+        rows.each(p, &cut, &band, blocks, |call| most = most.max(call.memory()));
     }
     Workspace { shared: 0, per_worker: held(&cut).iter().sum::<usize>() + most }
 }
@@ -191,13 +218,77 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// What all tiles share: the problem, its rows, and where things lie.
+struct Run<'p> {
+    p: &'p Problem,
+    args: &'p Args<'p>,
+    rows: Rows,
+    /// A block in front of the depthwise convolution, and a band behind it.
+    mid: SpanMut<'p, f32>,
+    out: SpanMut<'p, f32>,
+    /// What is left of the scratch.
+    rest: SpanMut<'p, u8>,
+}
+
+impl Run<'_> {
+    /// The convolution in front: where the depthwise convolution of a block finds its source.
+    ///
+    /// # Safety
+    /// As [`run`].
+    unsafe fn expand(&self, band: &Band, channels: &Range<usize>) -> Span<'_, f32> {
+        let (Some(row), Some(expand)) = (self.rows.expand, &self.p.expand) else { return self.args.src[0] };
+        let piece = band.expand(expand, channels);
+        let mut src = self.args.src;
+        for (span, at) in src.iter_mut().zip(piece.src) {
+            *span = span.skip(at).unwrap_or(Span::empty());
+        }
+        let Stage { weight, epilogue } =
+            self.args.expand.skip(expand.k() * channels.start, channels.start, piece.residual);
+        let args = conv::Args { src, weight, epilogue, dst: self.mid };
+        // SAFETY: the caller's; the scratch has room for the block and the row's workspace.
+        unsafe { compute(row, &piece.problem, &args, self.rest) }
+        self.mid.as_span()
+    }
+
+    /// The depthwise convolution of a block.
+    ///
+    /// # Safety
+    /// As [`run`].
+    unsafe fn depthwise(&self, band: &Band, channels: &Range<usize>, src: Span<'_, f32>) {
+        let (piece, d) = (band.depthwise(self.p, channels), &self.p.depthwise);
+        let weights = d.kernel[0] * d.kernel[1] * channels.start;
+        let Stage { weight, epilogue } = self.args.depthwise.skip(weights, channels.start, piece.residual);
+        let dst = if self.p.project.is_some() { self.out } else { self.args.dst };
+        let (src, dst) = (src.skip(piece.src[0]), dst.skip(piece.dst));
+        let (src, dst) = (src.expect("within the source"), dst.expect("within the destination"));
+        let args = depthwise::Args { src, weight, epilogue, dst };
+        // SAFETY: as above.
+        unsafe { compute(self.rows.depthwise, &piece.problem, &args, self.rest) }
+    }
+
+    /// The convolution behind, if there is one.
+    ///
+    /// # Safety
+    /// As [`run`].
+    unsafe fn project(&self, band: &Band) {
+        let (Some(row), Some(project)) = (self.rows.project, &self.p.project) else { return };
+        let piece = band.project(project);
+        let mut src = [Span::empty(); conv::MAX_SEGMENTS];
+        src[0] = self.out.as_span();
+        let Stage { weight, epilogue } = self.args.project.skip(0, 0, piece.residual);
+        let dst = self.args.dst.skip(piece.dst).expect("within the destination");
+        // SAFETY: as above.
+        unsafe { compute(row, &piece.problem, &conv::Args { src, weight, epilogue, dst }, self.rest) }
+    }
+}
+
 /// Computes tiles.
 ///
 /// # Safety
 /// The contract of [`crate::kernel::RunFn`]; the CPU has the instructions `isa`.
 pub(super) unsafe fn run<'p>(
-    p: &Problem,
-    args: &'p Args<'_>,
+    p: &'p Problem,
+    args: &'p Args<'p>,
     tiles: Range<usize>,
     scratch: SpanMut<'p, u8>,
     isa: Isa,
@@ -207,54 +298,28 @@ pub(super) unsafe fn run<'p>(
         return;
     }
     let cut = Cut::new(p, limits);
-    let rows = Rows::new(p, isa).expect("rows that take the stages, as `supports` found");
     let [mid, out] = held(&cut);
     let floats = |at: usize, bytes: usize| -> SpanMut<'p, f32> {
         let bytes = scratch.skip(at).and_then(|rest| rest.first(bytes));
         bytes.and_then(|bytes| bytes.cast()).expect("scratch as large as the workspace says")
     };
-    let (mid, out, rest) = (floats(0, mid), floats(mid, out), scratch.skip(mid + out).expect("as above"));
+    let run = Run {
+        p,
+        args,
+        rows: Rows::new(p, isa).expect("rows that take the stages, as `supports` found"),
+        mid: floats(0, mid),
+        out: floats(mid, out),
+        rest: scratch.skip(mid + out).expect("scratch as large as the workspace says"),
+    };
     for tile in tiles {
         let (band, blocks) = cut.tile(tile);
-        for block in blocks {
-            let channels = cut.block(block);
-            let piece = band.depthwise(p, &channels);
-            let mut src = args.src[0];
-            if let (Some(row), Some(expand)) = (rows.expand, &p.expand) {
-                let piece = band.expand(expand, &channels);
-                let mut from = args.src;
-                for (span, at) in from.iter_mut().zip(piece.src) {
-                    *span = span.skip(at).unwrap_or(Span::empty());
-                }
-                let Stage { weight, epilogue } =
-                    args.expand.skip(expand.k() * channels.start, channels.start, piece.residual);
-                let args = conv::Args { src: from, weight, epilogue, dst: mid };
-                // SAFETY: the caller's; the scratch has room for the block and the row's workspace.
-                unsafe { compute(row, &piece.problem, &args, rest) }
-                src = mid.as_span();
+        // SAFETY: the caller's; stages come in order.
+        unsafe {
+            for channels in blocks.map(|block| cut.block(block)) {
+                let src = run.expand(&band, &channels);
+                run.depthwise(&band, &channels, src);
             }
-            let taps = p.depthwise.kernel[0] * p.depthwise.kernel[1];
-            let Stage { weight, epilogue } =
-                args.depthwise.skip(taps * channels.start, channels.start, piece.residual);
-            let dst = if p.project.is_some() { out } else { args.dst };
-            let src = src.skip(piece.src[0]).expect("within the source");
-            let args = depthwise::Args {
-                src,
-                weight,
-                epilogue,
-                dst: dst.skip(piece.dst).expect("within the destination"),
-            };
-            // SAFETY: as above.
-            unsafe { compute(rows.depthwise, &piece.problem, &args, rest) }
-        }
-        if let (Some(row), Some(project)) = (rows.project, &p.project) {
-            let piece = band.project(project);
-            let mut src = [Span::empty(); conv::MAX_SEGMENTS];
-            src[0] = out.as_span();
-            let Stage { weight, epilogue } = args.project.skip(0, 0, piece.residual);
-            let dst = args.dst.skip(piece.dst).expect("within the destination");
-            // SAFETY: as above.
-            unsafe { compute(row, &piece.problem, &conv::Args { src, weight, epilogue, dst }, rest) }
+            run.project(&band);
         }
     }
 }
