@@ -348,7 +348,7 @@ fn check(p: &Problem, data: &Data) -> usize {
 #[test]
 fn random_problems() {
     let (mut r, mut cut) = (Random::new(31), 0);
-    for i in sample(0..240) {
+    for i in sample(0..120) {
         let p = problem(&mut r, i % 3);
         let data = Data::new(&mut r, &p);
         assert!(check(&p, &data) >= 1, "no row takes\n{p:?}");
