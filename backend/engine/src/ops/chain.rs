@@ -18,8 +18,8 @@ pub(crate) struct Stage {
 
 /// What it computes.
 pub(crate) enum Problem {
-    Conv(conv::Problem),
-    Depthwise(depthwise::Problem),
+    Conv(Box<conv::Problem>),
+    Depthwise(Box<depthwise::Problem>),
 }
 
 impl Stage {
@@ -29,11 +29,11 @@ impl Stage {
         let (of, problem, operands) = match &op.kind {
             OpKindT::Conv(o) => {
                 let (of, problem, operands) = conv_stage(o, p, site, out, apart).ok()?;
-                (of, Problem::Conv(problem), operands)
+                (of, Problem::Conv(Box::new(problem)), operands)
             }
             OpKindT::Depthwise(o) => {
                 let (of, problem, operands) = depthwise_stage(o, p, site, out, apart).ok()?;
-                (of, Problem::Depthwise(problem), operands)
+                (of, Problem::Depthwise(Box::new(problem)), operands)
             }
             _ => return None,
         };
@@ -71,17 +71,18 @@ impl Stage {
 pub(crate) fn problem(stages: &[Stage]) -> Option<chain::Problem> {
     use Problem::{Conv, Depthwise};
     let (expand, depthwise, project) = match stages {
-        [Stage { problem: Conv(e), .. }, Stage { problem: Depthwise(d), .. }] => (Some(e), d, None),
-        [Stage { problem: Depthwise(d), .. }, Stage { problem: Conv(c), .. }] => (None, d, Some(c)),
+        [Stage { problem: Conv(e), .. }, Stage { problem: Depthwise(d), .. }] => (Some(e.as_ref()), d, None),
+        [Stage { problem: Depthwise(d), .. }, Stage { problem: Conv(c), .. }] => (None, d, Some(c.as_ref())),
         [
             Stage { problem: Conv(e), .. },
             Stage { problem: Depthwise(d), .. },
             Stage { problem: Conv(c), .. },
-        ] => (Some(e), d, Some(c)),
+        ] => (Some(e.as_ref()), d, Some(c.as_ref())),
         _ => return None,
     };
     // What lies between is a chain's own matter.
-    let (mut depthwise, mut expand, mut project) = (depthwise.clone(), expand.cloned(), project.cloned());
+    let (mut depthwise, mut expand, mut project) =
+        (depthwise.as_ref().clone(), expand.cloned(), project.cloned());
     if let Some(expand) = &mut expand {
         expand.dst = channels_last(expand.dst.sizes());
         depthwise.src = expand.dst;
