@@ -38,6 +38,7 @@ pub fn run() -> Result<(), Error> {
     let isa = Isa::detect();
     let rows = families!(
         attention,
+        chain,
         conv,
         deconv,
         depthwise,

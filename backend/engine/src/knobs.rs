@@ -16,6 +16,8 @@ pub struct LoadOptions {
     pub fast_math: bool,
     /// How the layouts of values are decided. Option `layout` = `state` or `greedy`, environment `TANDEM_LAYOUT`.
     pub layout: LayoutPolicy,
+    /// Whether convolutions that follow each other may be one step, as chains; without, for comparison.
+    pub chains: bool,
     /// Profile to plan with: a shipped one's name or a file; `None` = this machine's. Option `device`, environment
     /// `TANDEM_DEVICE`.
     pub device: Option<String>,
@@ -50,6 +52,7 @@ impl Default for LoadOptions {
             device: None,
             engine: EngineChoice::Both,
             threads: None,
+            chains: true,
             rates: None,
         }
     }

@@ -1,5 +1,6 @@
 //! From a checked program to steps: where every value lies, which kernel computes it, and why.
 
+mod chains;
 mod conversions;
 mod engines;
 
@@ -23,6 +24,7 @@ pub(crate) struct Target {
     pub rates: Rates,
     pub fast_math: bool,
     pub layout: LayoutPolicy,
+    pub chains: bool,
     /// Whether units and cores may share a step.
     pub share: bool,
 }
@@ -43,6 +45,9 @@ struct Planned {
     buffers: Vec<usize>,
     scratch: usize,
 }
+
+/// What one more step takes a team of two longer than its work says, in ns.
+pub(crate) const STEP_NS: f64 = 3000.0;
 
 /// Most bytes of intermediate values a plan may want.
 const MAX_ARENA: usize = 1 << 36;
@@ -87,9 +92,16 @@ pub(crate) fn plan(model: &Model, target: Target, decision: Option<&Decision>) -
     };
     planner.place_host_values();
     planner.place_backwards();
-    for (now, op) in model.ops.iter().enumerate() {
+    let mut now = 0;
+    while let Some(op) = model.ops.get(now) {
         planner.now = now;
-        planner.op(now, op)?;
+        now += match planner.chain(now)? {
+            0 => {
+                planner.op(now, op)?;
+                1
+            }
+            chained => chained,
+        };
     }
     planner.deliver_outputs()?;
     planner.finish()

@@ -3,6 +3,7 @@
 
 use tandem_base::{Span, SpanMut, Strided};
 
+use crate::chain::{self, Chain};
 use crate::conv::{self, Conv, MAX_SEGMENTS};
 use crate::convert::{self, Dequantise, Quantise};
 use crate::depthwise::{self, Depthwise};
@@ -186,6 +187,61 @@ fn depthwise_convolutions_stay_inside() {
             let epilogue = EpilogueArgs { bias: bias.span(), ..EpilogueArgs::none() };
             let dst = SpanMut::from(to.elements());
             with(depthwise::Args { src: from.span(), weight: weight.span(), epilogue, dst });
+        });
+    }
+}
+
+fn stage<'a>(weight: &'a mut Guarded<f32>, bias: &'a mut Guarded<f32>) -> chain::Stage<'a> {
+    let epilogue = EpilogueArgs { bias: bias.span(), ..EpilogueArgs::none() };
+    chain::Stage { weight: weight.span(), epilogue }
+}
+
+#[test]
+fn chains_stay_inside() {
+    for ((channels, size, kernel, stride, padding, last), at_end) in
+        IMAGES.into_iter().flat_map(|case| [(case, true), (case, false)])
+    {
+        let out = (size + 2 * padding - kernel) / stride + 1;
+        let image = |c, size, last: bool| {
+            let order: &[u8] = if last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
+            Strided::with_order(&[2, c, size, size], order)
+        };
+        let [from, to] = channels;
+        let (between, deep) = (image(to, size, true), image(to, out, true));
+        let epilogue = Epilogue { bias: true, ..Epilogue::default() };
+        let point = |src, dst| conv::Problem {
+            src: [src].into_iter().collect(),
+            dst,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0; 4],
+            dilation: [1, 1],
+            groups: 1,
+            shuffle: 1,
+            epilogue,
+            fast_math: false,
+        };
+        let (expand, project) =
+            (point(image(from, size, last), between), point(deep, image(from, out, last)));
+        let (kernel, stride, padding) = ([kernel; 2], [stride; 2], [padding; 4]);
+        let dilation = [1, 1];
+        let depthwise =
+            depthwise::Problem { src: between, dst: deep, kernel, stride, padding, dilation, epilogue };
+        let p = chain::Problem { expand: Some(expand), depthwise, project: Some(project) };
+        run_all::<Chain>(chain::KERNELS, &p, |with| {
+            let [mut source, mut end] =
+                [p.src()[0], *p.dst()].map(|s| Guarded::<f32>::new(s.extent(), at_end));
+            let (wide, narrow) = (panels::padded(to), panels::padded(from));
+            let [mut front, mut taps, mut behind] = [from * wide, kernel[0] * kernel[1] * wide, to * narrow]
+                .map(|len| Guarded::<f32>::new(len, at_end));
+            let [mut first, mut second, mut third] =
+                [wide, wide, narrow].map(|len| Guarded::<f32>::new(len, at_end));
+            let (expand, depthwise) = (stage(&mut front, &mut first), stage(&mut taps, &mut second));
+            let project = stage(&mut behind, &mut third);
+            let mut src = [Span::empty(); MAX_SEGMENTS];
+            src[0] = source.span();
+            let dst = SpanMut::from(end.elements());
+            with(chain::Args { src, expand, depthwise, project, dst });
         });
     }
 }

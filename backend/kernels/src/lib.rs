@@ -5,6 +5,7 @@
 
 pub mod attention;
 pub mod both;
+pub mod chain;
 pub mod conv;
 pub mod convert;
 pub mod deconv;

@@ -5,15 +5,14 @@ use tandem_schemas::program::OpT;
 
 use super::choices::{self, Choices};
 use crate::ops;
-use crate::plan::Planner;
+use crate::plan::{Planner, STEP_NS};
 
 /// Most combinations of candidates an op is priced for; beyond, the last candidates of what has most are left out.
 const MOST: usize = 64;
 
-/// A conversion counts for so much more than its prediction, as it and what it gains are no more than predicted.
+/// A conversion counts for so much more than its prediction, as it and what it gains are no more than predicted; and
+/// for one more step.
 const MARGIN: f64 = 1.5;
-/// And for one more step, which a team of two takes this much longer for than its work says, in ns.
-const STEP_NS: f64 = 3000.0;
 
 /// Predicted ns of an op, or of its part that moves one value, for candidates of what it reads and writes.
 #[derive(Clone, Debug)]

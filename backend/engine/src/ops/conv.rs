@@ -15,12 +15,15 @@ use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
 
+/// An op's element type, its problem and where its operands lie.
+pub(super) type Stage<P> = (Type, P, Operands);
+
 /// Operands of the three.
-struct Operands {
-    src: Vec<Operand>,
-    weight: usize,
-    epilogue: EpilogueOperands,
-    dst: Operand,
+pub(super) struct Operands {
+    pub src: Vec<Operand>,
+    pub weight: usize,
+    pub epilogue: EpilogueOperands,
+    pub dst: Operand,
 }
 
 impl Operands {
@@ -179,37 +182,48 @@ impl Operator for ConvT {
     }
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
-        let g = Geometry::new(site, [&self.kernel, &self.stride, &self.padding, &self.dilation])?;
-        let sizes = segments(p, site, self, &g, out)?;
-        let (groups, shuffle) = (self.groups as usize, self.shuffle as usize);
-        let mut problem = conv::Problem {
-            src: Default::default(),
-            dst: Strided::contiguous(&sizes),
-            kernel: g.kernel,
-            stride: g.stride,
-            padding: g.padding,
-            dilation: g.dilation,
-            groups,
-            shuffle,
-            epilogue: Default::default(),
-            fast_math: p.target.fast_math,
-        };
-        let values: Vec<usize> = self.src.iter().map(|&s| s as usize).collect();
-        let src: Vec<Operand> = values.iter().map(|&v| p.input(v)).collect();
-        problem.src = src.iter().map(|s| s.shape).collect();
-        let (columns, of) = (problem.padded_columns(), float(p, site, out)?);
-        let per_word = size_of::<f32>() / of.width();
-        let factors = [per_word, problem.words(per_word), columns];
-        let weight = weight_of(of, p, site, self.weight, Format::Panels, &factors)?;
-        let (stages, epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, (of, &sizes))?;
-        let dst = p.output_over(out, epilogue.residual_value().as_slice(), &values);
-        (problem.dst, problem.epilogue) = (dst.shape, stages);
-        let about = about(g.kernel, &src, dst);
-        let operands = Operands { src, weight, epilogue, dst };
+        let (of, problem, operands) = conv_stage(self, p, site, out, &[])?;
+        let about = about(problem.kernel, &operands.src, operands.dst);
         halved!(conv of of,
             rows => p.kernel(site, about, rows, problem, operands),
             p.divided(site, about, conv::KERNELS, problem, operands))
     }
+}
+
+/// The problem of a convolution and where its operands lie; its result shares no memory with the values `apart`.
+pub(super) fn conv_stage(
+    o: &ConvT,
+    p: &mut Planner<'_>,
+    site: Site<'_>,
+    out: usize,
+    apart: &[usize],
+) -> Result<Stage<conv::Problem>, Error> {
+    let g = Geometry::new(site, [&o.kernel, &o.stride, &o.padding, &o.dilation])?;
+    let sizes = segments(p, site, o, &g, out)?;
+    let (groups, shuffle) = (o.groups as usize, o.shuffle as usize);
+    let mut problem = conv::Problem {
+        src: Default::default(),
+        dst: Strided::contiguous(&sizes),
+        kernel: g.kernel,
+        stride: g.stride,
+        padding: g.padding,
+        dilation: g.dilation,
+        groups,
+        shuffle,
+        epilogue: Default::default(),
+        fast_math: p.target.fast_math,
+    };
+    let values: Vec<usize> = o.src.iter().map(|&s| s as usize).collect();
+    let src: Vec<Operand> = values.iter().map(|&v| p.input(v)).collect();
+    problem.src = src.iter().map(|s| s.shape).collect();
+    let (columns, of) = (problem.padded_columns(), float(p, site, out)?);
+    let per_word = size_of::<f32>() / of.width();
+    let factors = [per_word, problem.words(per_word), columns];
+    let weight = weight_of(of, p, site, o.weight, Format::Panels, &factors)?;
+    let (stages, epilogue) = epilogue::plan(p, site, o.epilogue.as_deref(), columns, (of, &sizes))?;
+    let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[&values, apart].concat());
+    (problem.dst, problem.epilogue) = (dst.shape, stages);
+    Ok((of, problem, Operands { src, weight, epilogue, dst }))
 }
 
 /// Checks the segments and the output of a convolution; output sizes.
@@ -255,39 +269,52 @@ impl Operator for DepthwiseT {
     }
 
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
-        let g = Geometry::new(site, [&self.kernel, &self.stride, &self.padding, &self.dilation])?;
-        let value = self.src as usize;
-        let of = float(p, site, out)?;
-        let from = image_of(of, p, site, value)?;
-        let [oh, ow] = g.out(site, [from[2], from[3]])?;
-        let sizes = image_of(of, p, site, out)?;
-        need_sizes(site, "output", &sizes, &[from[0], from[1], oh, ow])?;
-        let columns = panels::padded(sizes[1]);
-        let factors = [g.kernel[0], g.kernel[1], columns];
-        let weight = weight(p, site, self.weight, Format::DepthwisePanels, &factors)?;
-        let (stages, epilogue) = epilogue::plan(p, site, self.epilogue.as_deref(), columns, (of, &sizes))?;
-        let src = vec![p.input(value)];
-        let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[value]);
-        let problem = depthwise::Problem {
-            src: src[0].shape,
-            dst: dst.shape,
-            kernel: g.kernel,
-            stride: g.stride,
-            padding: g.padding,
-            dilation: g.dilation,
-            epilogue: stages,
-        };
-        let about = about(g.kernel, &src, dst);
+        let (of, problem, operands) = depthwise_stage(self, p, site, out, &[])?;
+        let about = about(problem.kernel, &operands.src, operands.dst);
         halved!(depthwise of of,
             rows => {
+                let Operands { src, weight, epilogue, dst } = operands;
                 let [bias, scale, shift] = epilogue.columns();
                 let constants = vec![Some(weight), bias, scale, shift];
                 let src = vec![Some(src[0]), epilogue.residual()];
                 p.kernel(site, about, rows, problem, Halves { src, constants, dst })
             },
-            p.kernel(site, about, depthwise::KERNELS, problem, Operands { src, weight, epilogue, dst })
+            p.kernel(site, about, depthwise::KERNELS, problem, operands)
         )
     }
+}
+
+/// The same of a depthwise convolution.
+pub(super) fn depthwise_stage(
+    o: &DepthwiseT,
+    p: &mut Planner<'_>,
+    site: Site<'_>,
+    out: usize,
+    apart: &[usize],
+) -> Result<Stage<depthwise::Problem>, Error> {
+    let g = Geometry::new(site, [&o.kernel, &o.stride, &o.padding, &o.dilation])?;
+    let value = o.src as usize;
+    let of = float(p, site, out)?;
+    let from = image_of(of, p, site, value)?;
+    let [oh, ow] = g.out(site, [from[2], from[3]])?;
+    let sizes = image_of(of, p, site, out)?;
+    need_sizes(site, "output", &sizes, &[from[0], from[1], oh, ow])?;
+    let columns = panels::padded(sizes[1]);
+    let factors = [g.kernel[0], g.kernel[1], columns];
+    let weight = weight(p, site, o.weight, Format::DepthwisePanels, &factors)?;
+    let (stages, epilogue) = epilogue::plan(p, site, o.epilogue.as_deref(), columns, (of, &sizes))?;
+    let src = vec![p.input(value)];
+    let dst = p.output_over(out, epilogue.residual_value().as_slice(), &[&[value], apart].concat());
+    let problem = depthwise::Problem {
+        src: src[0].shape,
+        dst: dst.shape,
+        kernel: g.kernel,
+        stride: g.stride,
+        padding: g.padding,
+        dilation: g.dilation,
+        epilogue: stages,
+    };
+    Ok((of, problem, Operands { src, weight, epilogue, dst }))
 }
 
 impl Operator for ConvTransposeT {

@@ -3,6 +3,7 @@
 //! A new op is a file with an [`Operator`] and an arm in [`operator`].
 
 mod attention;
+pub(crate) mod chain;
 mod conv;
 mod elementwise;
 mod epilogue;

@@ -114,6 +114,6 @@ fn finish(pace: Pace, parts: usize, team: &TeamRates) -> (f64, usize) {
     (end + team.hand_off_ns, of_units)
 }
 
-fn micros(ns: f64) -> String {
+pub(super) fn micros(ns: f64) -> String {
     format!("{:.1} µs", ns / 1e3)
 }

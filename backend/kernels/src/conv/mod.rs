@@ -25,6 +25,7 @@ use crate::{simd::Scalar, sme2::Emulated};
 mod widened;
 mod winograd;
 
+pub(crate) use widened::windows;
 use widened::{Bands, Direct, Winograd};
 
 /// The family of an element type.
@@ -145,8 +146,13 @@ impl Divide for Conv {
     type Parts = Bands<f32, Direct>;
 
     fn in_order(row: &Kernel<Self>) -> bool {
-        !winograd::ROWS.contains(&row.name)
+        direct(row)
     }
+}
+
+/// Whether a row sums products: those that transform round otherwise.
+pub(crate) fn direct(row: &Kernel<Conv>) -> bool {
+    !winograd::ROWS.contains(&row.name)
 }
 
 /// Every row of f32.

@@ -71,7 +71,7 @@ impl Cut {
 }
 
 /// Its windows along the height.
-fn windows(p: &Problem) -> Windows {
+pub(crate) fn windows(p: &Problem) -> Windows {
     Windows {
         height: p.in_size()[0],
         out: p.out_size()[0],
@@ -153,7 +153,7 @@ impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
     }
 
     fn takes(row: &Kernel<Conv>) -> bool {
-        super::winograd::ROWS.contains(&row.name) == A::WINOGRAD
+        super::direct(row) != A::WINOGRAD
     }
 
     fn count(p: &Problem) -> usize {

@@ -8,7 +8,7 @@ use crate::kernel::Kernel;
 use crate::panels;
 use crate::widen::{Apart, Band, MAX_CONSTANTS, MAX_SOURCES, Piece, Shapes, Windows};
 
-fn windows(p: &Problem) -> Windows {
+pub(crate) fn windows(p: &Problem) -> Windows {
     Windows {
         height: p.src.size(2),
         out: p.dst.size(2),

@@ -16,6 +16,7 @@ use crate::panels;
 use crate::widen::tables;
 #[cfg(any(test, feature = "emulated"))]
 use crate::{simd::Scalar, sme2::Emulated};
+pub(crate) use apart::windows;
 
 /// The family.
 pub struct Depthwise;

@@ -8,7 +8,7 @@ use super::store::{Output, finish, in_registers, store};
 use super::sums::{Lane, RUN, Window, sums};
 use super::{Args, Depthwise, Problem};
 use crate::epilogue::Epilogue;
-use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
+use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::simd::{Simd, entries};
 
@@ -83,7 +83,8 @@ fn ns(p: &Problem, rates: &Rates, lanes: usize) -> f64 {
     let share = if sliding { 0.8 } else { 0.55 } * if lanes < 16 { 0.7 } else { 1.0 };
     let stores = 4.0 * (pixels * channels) as f64 / rates.l2_gbs;
     let compute = flops / (share * rates.fma_gflops) + stores + (pixels.div_ceil(RUN) * 10) as f64;
-    compute.max(rates.stream_ns(Depthwise::cost(p).bytes))
+    let operands = [Some(p.src), Some(p.dst), p.epilogue.residual].into_iter().flatten();
+    compute.max(operands.map(|shape| rates.stream_ns(4.0 * shape.elements() as f64)).sum())
 }
 
 fn workspace(p: &Problem) -> Workspace {
