@@ -170,7 +170,7 @@ void deliver(Model& model, const std::vector<std::vector<uint8_t>>& outputs, con
 }
 
 void print_memory(uint64_t before) {
-  const uint64_t growth = app::peak_resident_bytes() - before;
+  const uint64_t growth = app::peak_growth(before);
   std::vector<tandem_delegate> delegates(tandem_list_delegates(nullptr, 0));
   delegates.resize(std::min(delegates.size(), tandem_list_delegates(delegates.data(), delegates.size())));
   tandem_report sum{};
@@ -276,7 +276,7 @@ void run_reloading(const Options& options) {
     }
   }
   std::printf("reloads %zu left_delegates %zu rss_growth_bytes %llu\n", options.reload,
-              tandem_list_delegates(nullptr, 0), static_cast<unsigned long long>(app::peak_resident_bytes() - early));
+              tandem_list_delegates(nullptr, 0), static_cast<unsigned long long>(app::peak_growth(early)));
 }
 
 // 1 is loading, 2 the first run, 3 a steady one, 4 everything else. Linux knows no such call and refuses it.

@@ -209,4 +209,9 @@ uint64_t peak_resident_bytes() {
   throw Failure("/proc/self/status has no VmHWM");
 }
 
+uint64_t peak_growth(uint64_t before) {
+  // The kernel adds its threads' counters up now and then: a later answer may be the smaller one.
+  return std::max(peak_resident_bytes(), before) - before;
+}
+
 }  // namespace app

@@ -64,4 +64,7 @@ void set_threads(uint32_t threads);
 // Peak resident size of this process in bytes.
 uint64_t peak_resident_bytes();
 
+// How much it has grown since it was `before`.
+uint64_t peak_growth(uint64_t before);
+
 }  // namespace app

@@ -277,10 +277,10 @@ impl<'m> Planner<'m> {
         !needed && !other && apart.iter().all(|&v| read(v).is_none())
     }
 
-    /// Predicted time of a problem, infinite where no row takes it: what layouts are decided by.
+    /// Price of a problem, infinite where no row takes it: what layouts and chains are decided by.
     pub fn ns<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> f64 {
-        select(rows, problem, self.target.isa, &self.target.rates)
-            .map_or(f64::INFINITY, |choice| choice.together_ns)
+        let choice = select(rows, problem, self.target.isa, &self.target.rates);
+        choice.map_or(f64::INFINITY, |choice| engines::price(&choice, &self.target.rates))
     }
 
     /// A new buffer for a value, in the order it is to lie in.
@@ -375,7 +375,7 @@ impl<'m> Planner<'m> {
             Error::unsupported(site.name, format!("no {} kernel takes {problem:?}", F::NAME))
         })?;
         if let Some(ns) = &mut self.trial {
-            *ns += choice.together_ns;
+            *ns += engines::price(&choice, &self.target.rates);
             return Ok(());
         }
         let (ns, reason) = (choice.together_ns, engines::candidates(&choice));

@@ -31,6 +31,15 @@ pub(super) fn candidates<F: Family>(choice: &Choice<F>) -> String {
     text
 }
 
+/// What a pick counts for against others: one core's time, and of a unit's time what all cores could do meanwhile. Tiles too
+/// few for all threads are not held against a row, as the steps beside it have others.
+pub(super) fn price<F: Family>(choice: &Choice<F>, rates: &Rates) -> f64 {
+    match choice.kernel.engine() {
+        Engine::Core => choice.ns,
+        Engine::Unit => choice.ns * rates.team.cores / rates.team.units as f64,
+    }
+}
+
 /// A problem in parts, and what is predicted of it.
 struct Together<F: Divide> {
     both: Both<F>,
