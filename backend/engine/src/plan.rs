@@ -280,7 +280,7 @@ impl<'m> Planner<'m> {
     /// Price of a problem, infinite where no row takes it: what layouts and chains are decided by.
     pub fn ns<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> f64 {
         let choice = select(rows, problem, self.target.isa, &self.target.rates);
-        choice.map_or(f64::INFINITY, |choice| engines::price(&choice, &self.target.rates))
+        choice.map_or(f64::INFINITY, |choice| choice.price)
     }
 
     /// A new buffer for a value, in the order it is to lie in.
@@ -375,7 +375,7 @@ impl<'m> Planner<'m> {
             Error::unsupported(site.name, format!("no {} kernel takes {problem:?}", F::NAME))
         })?;
         if let Some(ns) = &mut self.trial {
-            *ns += engines::price(&choice, &self.target.rates);
+            *ns += choice.price;
             return Ok(());
         }
         let (ns, reason) = (choice.together_ns, engines::candidates(&choice));

@@ -418,6 +418,9 @@ pub struct Choice<F: Family> {
     pub ns: f64,
     /// On all threads, in ns.
     pub together_ns: f64,
+    /// What it counts for against other problems' picks: a core's time, in ns, and of a unit's time what cores would have
+    /// done of this problem meanwhile.
+    pub price: f64,
     /// Every row with its predicted time or the reason it was passed over.
     pub candidates: Vec<(&'static str, Result<f64, Refusal>)>,
 }
@@ -448,11 +451,16 @@ pub fn select<F: Family>(
         }
     }
     let bytes = F::cost(problem).bytes;
-    let together = |(row, ns): (&'static Kernel<F>, f64)| {
-        let phases = (row.phases)(problem);
-        let tiles = (0..phases).map(|phase| (row.tiles)(problem, phase)).max().unwrap_or(0);
-        (rates.together_ns(row.engine(), ns, bytes, tiles, phases), row, ns)
-    };
-    let best = best.into_iter().flatten().map(together).min_by(|a, b| a.0.total_cmp(&b.0));
-    best.map(|(together_ns, kernel, ns)| Choice { kernel, ns, together_ns, candidates })
+    let [core, unit] = best.map(|best| {
+        let (kernel, ns) = best?;
+        let phases = (kernel.phases)(problem);
+        let tiles = (0..phases).map(|phase| (kernel.tiles)(problem, phase)).max().unwrap_or(0);
+        Some((kernel, ns, rates.together_ns(kernel.engine(), ns, bytes, tiles, phases)))
+    });
+    // What cores gain by being several, here.
+    let gain = core.map_or(rates.team.cores, |(_, ns, together)| ns / together);
+    let core = core.map(|(kernel, ns, together)| (kernel, ns, together, ns));
+    let unit = unit.map(|(kernel, ns, together)| (kernel, ns, together, gain * together));
+    let sooner = core.into_iter().chain(unit).min_by(|a, b| a.2.total_cmp(&b.2));
+    sooner.map(|(kernel, ns, together_ns, price)| Choice { kernel, ns, together_ns, price, candidates })
 }

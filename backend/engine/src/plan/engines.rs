@@ -31,15 +31,6 @@ pub(super) fn candidates<F: Family>(choice: &Choice<F>) -> String {
     text
 }
 
-/// What a pick counts for against others: one core's time, and of a unit's time what all cores could do meanwhile. Tiles too
-/// few for all threads are not held against a row, as the steps beside it have others.
-pub(super) fn price<F: Family>(choice: &Choice<F>, rates: &Rates) -> f64 {
-    match choice.kernel.engine() {
-        Engine::Core => choice.ns,
-        Engine::Unit => choice.ns * rates.team.cores / rates.team.units as f64,
-    }
-}
-
 /// A problem in parts, and what is predicted of it.
 struct Together<F: Divide> {
     both: Both<F>,
@@ -60,10 +51,9 @@ impl Planner<'_> {
         problem: F::Problem,
         operands: B,
     ) -> Result<(), Error> {
-        let rates = self.target.rates;
-        let choice = (self.target.share && self.trial.is_none())
-            .then(|| select(rows, &problem, self.target.isa, &rates))
-            .flatten();
+        let (rates, isa) = (self.target.rates, self.target.isa);
+        let may_share = self.target.share && self.trial.is_none() && isa != isa.without_units();
+        let choice = may_share.then(|| select(rows, &problem, isa, &rates)).flatten();
         let together =
             choice.as_ref().and_then(|choice| Some((choice, together(rows, &problem, choice, &rates)?)));
         let Some((choice, together)) = together else {
