@@ -53,6 +53,7 @@ pub fn pin(name: &str) -> Result<String, Error> {
 }
 
 /// The virtual environment with ExecuTorch, torch and the tools the project uses.
+#[derive(Clone)]
 pub struct Python {
     root: PathBuf,
 }

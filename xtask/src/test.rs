@@ -23,6 +23,11 @@ pub fn run(options: &Options) -> Result<(), Error> {
     stages.run("clippy", || clippy(&python))?;
     stages.run("ruff", || ruff(&python))?;
     stages.run("schemas", || schemas::run(true))?;
+    // Downloads take no core from what compiles meanwhile.
+    let downloads = std::thread::spawn({
+        let python = python.clone();
+        move || arm::download(&python)
+    });
     stages.run("rust tests", || rust_tests(options, &python))?;
     let built = stages.run("build: libraries, adapter, CLI", artifacts::build)?;
     stages.run("python and end-to-end tests", || {
@@ -37,6 +42,8 @@ pub fn run(options: &Options) -> Result<(), Error> {
     stages.run("ExecuTorch's operator suite", || {
         conformance::sample(&built, (!options.all).then_some(conformance::SAMPLE))
     })?;
+    // What failed is tried again, and told, by the stage that needs it.
+    let _ = downloads.join();
     arm::test(&mut stages, &built, options.all)?;
     stages.report();
     Ok(())

@@ -15,6 +15,7 @@ mod verdict;
 
 use crate::artifacts::{self, Artifacts};
 use crate::conformance;
+use crate::env::Python;
 use crate::stage::{Error, Stages};
 use rust::Rust;
 use toolchain::Toolchain;
@@ -61,6 +62,12 @@ pub fn run(command: &Command) -> Result<(), Error> {
             Ok(())
         }
     }
+}
+
+/// Fetches what the stages below need, for them to find it there.
+pub fn download(python: &Python) -> Result<(), Error> {
+    Toolchain::ready()?;
+    models::wheel(python).map(|_| ())
 }
 
 /// The stages of `arm test`.

@@ -44,7 +44,7 @@ pub fn build(toolchain: &Toolchain, python: &Python) -> Result<Programs, Error> 
 }
 
 /// ExecuTorch's arm64 package, as its wheel brings it.
-fn wheel(python: &Python) -> Result<PathBuf, Error> {
+pub fn wheel(python: &Python) -> Result<PathBuf, Error> {
     let version = env::pin("executorch")?;
     let name = format!("executorch-{version}-arm64");
     let folder = env::cached(&name, |folder| {

@@ -39,8 +39,9 @@ const ONCE: [&str; 18] = [
     "damaged_programs_give",
 ];
 
-/// A test program of emulated units, which are the same plain Rust everywhere: a sample runs it on the first model alone.
-const EMULATED: &str = "engine/emulated";
+/// Test programs whose answers one processor model gives, as [`ONCE`]: emulated units are plain Rust, layouts are searched for
+/// by the same prices everywhere.
+const ONCE_PROGRAMS: [&str; 2] = ["engine/emulated", "engine/layout"];
 
 /// A test program and the folder that cargo would start it in.
 pub struct Binary {
@@ -99,7 +100,13 @@ pub fn run(toolchain: &Toolchain, binaries: &[Binary], all: bool) -> Result<(), 
     for (index, cpu) in CPUS.iter().enumerate() {
         let (once, cases): (&[&str], u32) = if index == 0 { (&[], 10) } else { (&ONCE, 5) };
         let skipped: Vec<&str> = once.iter().filter(|_| !all).flat_map(|name| ["--skip", name]).collect();
-        let binaries = binaries.iter().filter(|binary| all || index == 0 || binary.name != EMULATED);
+        let alike = CPUS[..index].iter().find(|other| (other.isa, other.vector) == (cpu.isa, cpu.vector));
+        if let Some(other) = alike.filter(|_| !all) {
+            println!("  {:<14} has the instructions of {}: with --all only", cpu.name, other.name);
+            continue;
+        }
+        let wanted = |binary: &&Binary| all || index == 0 || !ONCE_PROGRAMS.contains(&&*binary.name);
+        let binaries = binaries.iter().filter(wanted);
         run_on(toolchain, cpu, binaries, &skipped, (!all).then_some(cases))?;
     }
     let kernels = binaries.iter().filter(|binary| binary.name.starts_with("kernels/"));
