@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const PATIENCE_ALL: Duration = Duration::from_secs(4 * 3600);
 
 /// Tests that take long and whose answer one processor model gives: a sample runs them on the first alone.
-const ONCE: [&str; 18] = [
+const ONCE: [&str; 19] = [
     "::several_",
     "::few_",
     "::widened_in_parts",
@@ -31,6 +31,7 @@ const ONCE: [&str; 18] = [
     "::transposes_of_several",
     "::padded_image",
     "attention::tests::random",
+    "chain::tests",
     "deconv::tests::random",
     "norm::tests::random",
     "bits_do_not_depend",
