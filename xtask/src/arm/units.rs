@@ -98,9 +98,10 @@ const UNIT: [&str; 6] = ["sme2::", "gemm::", "conv::", "depthwise::", "softmax::
 
 /// Runs them on every processor model, the matrix unit's on the longest vectors as well; `all` without the samples' limits.
 pub fn run(toolchain: &Toolchain, binaries: &[Binary], all: bool) -> Result<(), Error> {
+    let once: Vec<&str> = ONCE.iter().filter(|_| !all).flat_map(|name| ["--skip", name]).collect();
     for (index, cpu) in CPUS.iter().enumerate() {
-        let (once, cases): (&[&str], u32) = if index == 0 { (&[], 10) } else { (&ONCE, 5) };
-        let skipped: Vec<&str> = once.iter().filter(|_| !all).flat_map(|name| ["--skip", name]).collect();
+        let cases = if index == 0 { 10 } else { 5 };
+        let skipped: &[&str] = if index == 0 { &[] } else { &once };
         let alike = CPUS[..index].iter().find(|other| (other.isa, other.vector) == (cpu.isa, cpu.vector));
         if let Some(other) = alike.filter(|_| !all) {
             println!("  {:<14} has the instructions of {}: with --all only", cpu.name, other.name);
@@ -108,10 +109,10 @@ pub fn run(toolchain: &Toolchain, binaries: &[Binary], all: bool) -> Result<(), 
         }
         let wanted = |binary: &&Binary| all || index == 0 || !ONCE_PROGRAMS.contains(&&*binary.name);
         let binaries = binaries.iter().filter(wanted);
-        run_on(toolchain, cpu, binaries, &skipped, (!all).then_some(cases))?;
+        run_on(toolchain, cpu, binaries, skipped, (!all).then_some(cases))?;
     }
     let kernels = binaries.iter().filter(|binary| binary.name.starts_with("kernels/"));
-    run_on(toolchain, &LONGEST, kernels, &UNIT, (!all).then_some(5))
+    run_on(toolchain, &LONGEST, kernels, &[&UNIT[..], &once].concat(), (!all).then_some(5))
 }
 
 /// Runs the tests that the harness's arguments choose, of each property a number of random cases or the whole set.
