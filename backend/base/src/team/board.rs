@@ -13,6 +13,8 @@
 //! - `job` is read between a claim and its tiles' finish only, and written outside of that;
 //! - `unclaimed.store(Release)` → claim (`Acquire`; claims between are read-modify-writes and continue the release
 //!   sequence): the job and everything written in earlier phases is visible to whoever claims;
+//! - who drives a unit and at what pace engines work is stored before `unclaimed` and read behind it: a thread that saw a later
+//!   phase's fails to claim. Paces only set the size of claims;
 //! - `finished.fetch_add(Release)` → `load(Acquire)` of the total: everything the tiles wrote is visible to the caller,
 //!   and every read of `job` comes before its next write.
 
