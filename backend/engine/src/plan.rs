@@ -5,7 +5,7 @@ mod conversions;
 mod engines;
 
 use tandem_base::{Isa, Strided, mem::ALIGN};
-use tandem_kernels::{Cost, Family, Kernel, Rates, moves, select};
+use tandem_kernels::{Cost, Family, Kernel, Rates, moves, price, select};
 use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
@@ -279,8 +279,7 @@ impl<'m> Planner<'m> {
 
     /// Price of a problem, infinite where no row takes it: what layouts and chains are decided by.
     pub fn ns<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> f64 {
-        let choice = select(rows, problem, self.target.isa, &self.target.rates);
-        choice.map_or(f64::INFINITY, |choice| choice.price)
+        price(rows, problem, self.target.isa, &self.target.rates).unwrap_or(f64::INFINITY)
     }
 
     /// A new buffer for a value, in the order it is to lie in.

@@ -425,6 +425,9 @@ pub struct Choice<F: Family> {
     pub candidates: Vec<(&'static str, Result<f64, Refusal>)>,
 }
 
+/// A row with its predicted time on one thread and on all, in ns.
+type Timed<F> = (&'static Kernel<F>, f64, f64);
+
 /// Picks a row for a problem: a pure function of table, problem, instruction set and rates.
 ///
 /// Returns `None` only for a table without a scalar row that takes the problem.
@@ -434,15 +437,38 @@ pub fn select<F: Family>(
     isa: Isa,
     rates: &Rates,
 ) -> Option<Choice<F>> {
-    let mut best: [Option<(&'static Kernel<F>, f64)>; 2] = [None; 2];
     let mut candidates = Vec::with_capacity(rows.len());
+    let quickest = quickest(rows, problem, isa, rates, |row, answer| candidates.push((row.name, answer)));
+    let ((kernel, ns, together_ns), price) = sooner(quickest, rates)?;
+    Some(Choice { kernel, ns, together_ns, price, candidates })
+}
+
+/// [`Choice::price`] of what [`select`] picks.
+pub fn price<F: Family>(
+    rows: &'static [Kernel<F>],
+    problem: &F::Problem,
+    isa: Isa,
+    rates: &Rates,
+) -> Option<f64> {
+    sooner(quickest(rows, problem, isa, rates, |_, _| {}), rates).map(|(_, price)| price)
+}
+
+/// The quickest row of cores and of units; `heard` is told what each row answers.
+fn quickest<F: Family>(
+    rows: &'static [Kernel<F>],
+    problem: &F::Problem,
+    isa: Isa,
+    rates: &Rates,
+    mut heard: impl FnMut(&'static Kernel<F>, Result<f64, Refusal>),
+) -> [Option<Timed<F>>; 2] {
+    let mut best: [Option<(&'static Kernel<F>, f64)>; 2] = [None; 2];
     for row in rows {
-        let answer = match (row.supports)(problem) {
-            _ if !isa.has(row.isa) => Err("instructions not enabled"),
-            Err(why) => Err(why),
-            Ok(()) => Ok((row.ns)(problem, rates)),
+        let answer = if isa.has(row.isa) {
+            (row.supports)(problem).map(|()| (row.ns)(problem, rates))
+        } else {
+            Err("instructions not enabled")
         };
-        candidates.push((row.name, answer));
+        heard(row, answer);
         let best = &mut best[row.engine() as usize];
         if let Ok(ns) = answer
             && best.is_none_or(|(_, least)| ns < least)
@@ -450,17 +476,22 @@ pub fn select<F: Family>(
             *best = Some((row, ns));
         }
     }
-    let bytes = F::cost(problem).bytes;
-    let [core, unit] = best.map(|best| {
+    best.map(|best| {
         let (kernel, ns) = best?;
+        if rates.team.threads < 2 {
+            return Some((kernel, ns, ns));
+        }
         let phases = (kernel.phases)(problem);
         let tiles = (0..phases).map(|phase| (kernel.tiles)(problem, phase)).max().unwrap_or(0);
-        Some((kernel, ns, rates.together_ns(kernel.engine(), ns, bytes, tiles, phases)))
-    });
+        Some((kernel, ns, rates.together_ns(kernel.engine(), ns, F::cost(problem).bytes, tiles, phases)))
+    })
+}
+
+/// The one done first, with its price.
+fn sooner<F: Family>([core, unit]: [Option<Timed<F>>; 2], rates: &Rates) -> Option<(Timed<F>, f64)> {
     // What cores gain by being several, here.
     let gain = core.map_or(rates.team.cores, |(_, ns, together)| ns / together);
-    let core = core.map(|(kernel, ns, together)| (kernel, ns, together, ns));
-    let unit = unit.map(|(kernel, ns, together)| (kernel, ns, together, gain * together));
-    let sooner = core.into_iter().chain(unit).min_by(|a, b| a.2.total_cmp(&b.2));
-    sooner.map(|(kernel, ns, together_ns, price)| Choice { kernel, ns, together_ns, price, candidates })
+    let core = core.map(|row| (row, row.1));
+    let unit = unit.map(|row| (row, gain * row.2));
+    core.into_iter().chain(unit).min_by(|(a, _), (b, _)| a.2.total_cmp(&b.2))
 }

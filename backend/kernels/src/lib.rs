@@ -51,6 +51,6 @@ pub use element::{Element, Packed, bf16, f16};
 pub use epilogue::{Act, Epilogue, EpilogueArgs};
 pub use kernel::{
     ArgError, Bound, Choice, Cost, Family, Kernel, Rates, Refusal, Taken, TeamRates, UnitRates, Workspace,
-    available, select,
+    available, price, select,
 };
 pub use widen::{Apart, Halved, HalvedArgs};

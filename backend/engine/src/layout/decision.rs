@@ -2,15 +2,15 @@
 
 use tandem_base::Strided;
 
-use super::{Assignment, ValueReport, choices, order};
+use super::{Assignment, Order, ValueReport, choices, order};
 use crate::model::{Model, width};
 
 /// An assignment without sizes: orders of axes.
 pub(crate) struct Decision {
     /// Order each value is written in.
-    homes: Vec<Vec<u8>>,
+    homes: Vec<Order>,
     /// For every op the values it reads in a copy, with the copy's order.
-    copies: Vec<Vec<(usize, Vec<u8>)>>,
+    copies: Vec<Vec<(usize, Order)>>,
     values: Vec<ValueReport>,
 }
 
@@ -35,7 +35,7 @@ impl Decision {
             let dense = Strided::with_order(&model.values[out].sizes, &self.homes[out]);
             all[out] = choices::decided(model, &all, op, dense);
         }
-        let copy = |(v, order): &(usize, Vec<u8>)| (*v, Strided::with_order(&model.values[*v].sizes, order));
+        let copy = |(v, order): &(usize, Order)| (*v, Strided::with_order(&model.values[*v].sizes, order));
         let report = |(report, value): (&ValueReport, &crate::model::Value)| ValueReport {
             bytes: value.sizes.iter().product::<usize>() * width(value.dtype),
             sizes: value.sizes.clone(),

@@ -11,7 +11,9 @@ mod prices;
 mod solve;
 mod states;
 
+use smallvec::SmallVec;
 use tandem_base::Strided;
+use tandem_base::strided::MAX_RANK;
 
 use crate::model::Model;
 use crate::plan::Planner;
@@ -77,6 +79,9 @@ impl Layouts<'_> {
     }
 }
 
+/// An order of axes, outermost first.
+pub(crate) type Order = SmallVec<[u8; MAX_RANK]>;
+
 /// Channels innermost; row-major below rank 3.
 pub(crate) fn channels_last(sizes: &[usize]) -> Strided {
     let rank = sizes.len() as u8;
@@ -88,22 +93,13 @@ pub(crate) fn channels_last(sizes: &[usize]) -> Strided {
 }
 
 /// Axes by falling stride; axes of one element, whose stride says nothing, and equal strides keep their place.
-pub(crate) fn order(shape: &Strided) -> Vec<u8> {
-    let mut axes: Vec<u8> = (0..shape.rank() as u8).collect();
-    let told: Vec<u8> = {
-        let mut told: Vec<u8> = axes.iter().copied().filter(|&d| shape.size(usize::from(d)) != 1).collect();
-        told.sort_by_key(|&d| std::cmp::Reverse(shape.stride(usize::from(d))));
-        told
-    };
-    let mut next = told.into_iter();
-    for axis in &mut axes {
-        if shape.size(usize::from(*axis)) != 1
-            && let Some(d) = next.next()
-        {
-            *axis = d;
-        }
-    }
-    axes
+pub(crate) fn order(shape: &Strided) -> Order {
+    let rank = shape.rank() as u8;
+    let told = |d: &u8| shape.size(usize::from(*d)) != 1;
+    let mut sorted: Order = (0..rank).filter(told).collect();
+    sorted.sort_by_key(|&d| std::cmp::Reverse(shape.stride(usize::from(d))));
+    let mut next = sorted.into_iter();
+    (0..rank).map(|d| if told(&d) { next.next().unwrap_or(d) } else { d }).collect()
 }
 
 /// Whether the elements fill their extent, each at its own place.
@@ -143,13 +139,13 @@ mod tests {
     fn orders_come_from_strides() {
         for order_in in [[0, 1, 2, 3], [0, 2, 3, 1], [3, 1, 0, 2]] {
             let shape = Strided::with_order(&[2, 3, 4, 5], &order_in);
-            assert_eq!(order(&shape), order_in);
+            assert_eq!(order(&shape)[..], order_in);
             assert!(is_dense(&shape));
         }
         let image = channels_last(&[1, 8, 4, 4]);
         assert_eq!(describe(&image), "nhwc");
         let column = image.reshaped(&[1, 8, 16]).unwrap();
-        assert_eq!(order(&column), [0, 2, 1]);
+        assert_eq!(order(&column)[..], [0, 2, 1]);
         assert!(!is_dense(&Strided::new(&[4, 4], &[8, 1])));
         assert!(!is_dense(&Strided::new(&[4, 4], &[0, 1])));
         assert!(!is_dense(&Strided::new(&[3, 3], &[2, 2])));

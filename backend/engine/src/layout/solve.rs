@@ -32,7 +32,7 @@ impl Table {
         self.vars[place + 1..].iter().map(|&v| sizes[v]).product()
     }
 
-    /// The table of kept states only.
+    /// The table of kept states only, over the variables that have several.
     fn restricted(mut self, sizes: &[usize], kept: &[Vec<usize>]) -> Self {
         for place in (0..self.vars.len()).rev() {
             let var = self.vars[place];
@@ -46,6 +46,7 @@ impl Table {
                 self.costs = costs;
             }
         }
+        self.vars.retain(|&v| kept[v].len() > 1);
         self
     }
 
@@ -104,7 +105,7 @@ fn undominated(sizes: &[usize], tables: &[Table], start: &[usize]) -> Vec<Vec<us
 /// As [`solve`], for tables as they are.
 fn eliminate(sizes: &[usize], tables: &[Table], start: &[usize], widest: usize) -> Vec<usize> {
     let mut states = start.to_vec();
-    let mut work = Elimination::new(sizes, tables);
+    let mut work = Elimination::new(sizes, tables.to_vec());
     let mut steps = Vec::new();
     let mut exact = true;
     while let Some(&((_, width), var)) = work.queue.first() {
@@ -172,6 +173,8 @@ struct Elimination<'s> {
     tables: Vec<Option<Table>>,
     /// Tables that hold each variable, by index.
     held: Vec<Vec<usize>>,
+    /// Open variables that share a table with each, sorted.
+    around: Vec<Vec<usize>>,
     /// Variables left, those whose elimination fills in least first.
     queue: BTreeSet<(Score, usize)>,
     scores: Vec<Score>,
@@ -181,17 +184,20 @@ struct Elimination<'s> {
 type Score = (usize, usize);
 
 impl<'s> Elimination<'s> {
-    fn new(sizes: &'s [usize], tables: &[Table]) -> Self {
+    fn new(sizes: &'s [usize], tables: Vec<Table>) -> Self {
         let mut work = Self {
             sizes,
             tables: Vec::new(),
             held: vec![Vec::new(); sizes.len()],
+            around: vec![Vec::new(); sizes.len()],
             queue: BTreeSet::new(),
             scores: Vec::new(),
         };
-        tables.iter().for_each(|t| work.add(t.clone()));
+        tables.into_iter().for_each(|t| work.add(t));
+        work.around = (0..sizes.len()).map(|v| work.neighbours(v)).collect();
         work.scores = (0..sizes.len()).map(|v| work.score(v)).collect();
-        work.queue = work.scores.iter().copied().zip(0..).collect();
+        let open = (0..sizes.len()).filter(|&v| sizes[v] > 1);
+        work.queue = open.map(|v| (work.scores[v], v)).collect();
         work
     }
 
@@ -202,7 +208,7 @@ impl<'s> Elimination<'s> {
         self.tables.push(Some(table));
     }
 
-    /// Open variables that share a table with `var`, sorted.
+    /// What [`Elimination::around`] keeps.
     fn neighbours(&self, var: usize) -> Vec<usize> {
         let shared = self.held[var].iter().filter_map(|&t| self.tables[t].as_ref());
         let mut all: Vec<usize> = shared.flat_map(|t| t.vars.iter().copied()).filter(|&v| v != var).collect();
@@ -211,29 +217,23 @@ impl<'s> Elimination<'s> {
         all
     }
 
-    /// Entries of the sum of the tables that hold `var`.
-    fn width(&self, var: usize) -> usize {
-        let around = self.neighbours(var);
-        around.iter().fold(self.sizes[var], |n, &v| n.saturating_mul(self.sizes[v]))
-    }
-
     fn score(&self, var: usize) -> Score {
-        let around = self.neighbours(var);
+        let around = &self.around[var];
         let mut fill = 0;
         for (i, &a) in around.iter().enumerate() {
-            let known = self.neighbours(a);
+            let known = &self.around[a];
             fill += around[i + 1..].iter().filter(|b| known.binary_search(b).is_err()).count();
         }
-        (fill, self.width(var))
+        (fill, around.iter().fold(self.sizes[var], |n, &v| n.saturating_mul(self.sizes[v])))
     }
 
     fn most_connected(&self) -> usize {
-        self.queue.iter().map(|&(_, v)| v).max_by_key(|&v| self.neighbours(v).len()).unwrap_or_default()
+        self.queue.iter().map(|&(_, v)| v).max_by_key(|&v| self.around[v].len()).unwrap_or_default()
     }
 
     /// Eliminates or fixes a variable: `make` gives the new tables for those that hold it.
     fn replace(&mut self, var: usize, make: impl FnOnce(&[usize], Vec<Table>) -> Vec<Table>) {
-        let around = self.neighbours(var);
+        let around = std::mem::take(&mut self.around[var]);
         let held = std::mem::take(&mut self.held[var]);
         let taken: Vec<Table> = held.iter().filter_map(|&t| self.tables[t].take()).collect();
         for &v in &around {
@@ -241,15 +241,20 @@ impl<'s> Elimination<'s> {
         }
         make(&around, taken).into_iter().for_each(|t| self.add(t));
         self.queue.remove(&(self.scores[var], var));
+        for &v in &around {
+            self.around[v] = self.neighbours(v);
+        }
         // Fill changes as far as the neighbours' neighbours.
         let mut changed: Vec<usize> =
-            around.iter().flat_map(|&v| self.neighbours(v)).chain(around.iter().copied()).collect();
+            around.iter().flat_map(|&v| &self.around[v]).chain(&around).copied().collect();
         changed.sort_unstable();
         changed.dedup();
         for v in changed {
             let score = self.score(v);
-            self.queue.remove(&(std::mem::replace(&mut self.scores[v], score), v));
-            self.queue.insert((score, v));
+            if score != self.scores[v] {
+                self.queue.remove(&(std::mem::replace(&mut self.scores[v], score), v));
+                self.queue.insert((score, v));
+            }
         }
     }
 

@@ -59,12 +59,13 @@ impl<'g> Graph<'g> {
         let vars: Vec<usize> = price.values.iter().copied().filter(|&v| self.sizes[v] > 1).collect();
         let sizes: Vec<usize> = vars.iter().map(|&v| self.sizes[v]).collect();
         let mut at = vec![0; vars.len()];
+        let mut pick = Pick::of(price);
         let costs = (0..sizes.iter().product()).map(|_| {
             let state = |v: usize| {
                 let place = vars.iter().position(|&w| w == v);
                 self.states[v][place.map_or(0, |place| at[place])]
             };
-            let cost = cheapest(price, state).0;
+            let cost = pick.cheapest(state);
             advance(&mut at, &sizes);
             cost
         });
@@ -75,7 +76,7 @@ impl<'g> Graph<'g> {
     /// States of least total cost.
     pub fn least(&self) -> Vec<usize> {
         let own = |(v, costs): (usize, &Vec<f64>)| Table { vars: vec![v], costs: costs.clone() };
-        let own = self.conversions.iter().enumerate().map(own);
+        let own = self.conversions.iter().enumerate().filter(|(_, costs)| costs.len() > 1).map(own);
         let tables: Vec<Table> = self.tables.iter().cloned().chain(own).collect();
         solve::solve(&self.sizes, &tables, &self.greedy(), WIDEST)
     }
@@ -125,22 +126,56 @@ impl<'g> Graph<'g> {
 
 /// An op's least cost where its operands have given states, and the candidates it then takes.
 pub(crate) fn cheapest(price: &Price, state: impl Fn(usize) -> State) -> (f64, Vec<usize>) {
-    let last = price.values.len() - 1;
-    let states: Vec<State> = price.values.iter().map(|&v| state(v)).collect();
-    let ways: Vec<usize> =
-        (0..=last).map(|i| if i < last && states[i].copy.is_some() { 2 } else { 1 }).collect();
-    let mut at = vec![0; ways.len()];
-    let mut best: Option<(f64, Vec<usize>)> = None;
-    for _ in 0..ways.iter().product() {
-        let pick = |(s, &at): (&State, &usize)| if at == 0 { s.home } else { s.copy.unwrap_or(s.home) };
-        let picks: Vec<usize> = states.iter().zip(&at).map(pick).collect();
-        let ns = price.at(&picks);
-        if best.as_ref().is_none_or(|(least, _)| ns < *least) {
-            best = Some((ns, picks));
+    let mut pick = Pick::of(price);
+    let ns = pick.cheapest(state);
+    (ns, pick.best)
+}
+
+/// Candidates an op takes, state by state.
+struct Pick<'p> {
+    price: &'p Price,
+    states: Vec<State>,
+    /// Operands read from their copies.
+    copies: Vec<bool>,
+    picks: Vec<usize>,
+    best: Vec<usize>,
+}
+
+impl<'p> Pick<'p> {
+    fn of(price: &'p Price) -> Self {
+        let n = price.values.len();
+        Self {
+            price,
+            states: Vec::with_capacity(n),
+            copies: vec![false; n],
+            picks: vec![0; n],
+            best: vec![0; n],
         }
-        advance(&mut at, &ways);
     }
-    best.expect("at least one way")
+
+    /// The least cost, for the candidates left in `best`.
+    fn cheapest(&mut self, state: impl Fn(usize) -> State) -> f64 {
+        let last = self.price.values.len() - 1;
+        self.states.clear();
+        self.states.extend(self.price.values.iter().map(|&v| state(v)));
+        self.copies.fill(false);
+        let mut least = None;
+        loop {
+            for (i, (state, copy)) in self.states.iter().zip(&self.copies).enumerate() {
+                self.picks[i] = state.copy.filter(|_| *copy).unwrap_or(state.home);
+            }
+            let ns = self.price.at(&self.picks);
+            if least.is_none_or(|least| ns < least) {
+                least = Some(ns);
+                self.best.copy_from_slice(&self.picks);
+            }
+            // The next of all ways to read from copies, the last operand fastest.
+            let next = (0..last).rev().find(|&i| self.states[i].copy.is_some() && !self.copies[i]);
+            let Some(next) = next else { return least.unwrap_or(f64::INFINITY) };
+            self.copies[next..].fill(false);
+            self.copies[next] = true;
+        }
+    }
 }
 
 /// The states of a value with the cost of their conversion: those whose copy the host or an op can gain by.
