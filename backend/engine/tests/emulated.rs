@@ -120,7 +120,7 @@ fn units_and_cores_share_steps() {
 #[test]
 fn units_and_cores_share_attention() {
     let mut b = Builder::default();
-    let [q, k, v] = [[2, 2, 150, 8], [2, 2, 140, 8], [2, 2, 140, 8]].map(|sizes| b.input(&sizes));
+    let [q, k, v] = [[2, 3, 200, 16], [2, 3, 180, 16], [2, 3, 180, 16]].map(|sizes| b.input(&sizes));
     let out = b.attention(q, k, v);
     b.output(out);
     let (model, cores) = (b.finish(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
