@@ -26,6 +26,7 @@ mod nest;
 pub mod norm;
 pub mod panels;
 pub mod peak;
+pub mod pipeline;
 pub mod pool;
 mod product;
 pub mod qconv;
@@ -53,4 +54,5 @@ pub use kernel::{
     ArgError, Bound, Choice, Cost, Family, Kernel, Rates, Refusal, Taken, TeamRates, UnitRates, Workspace,
     available, price, select,
 };
+pub use pipeline::Pipelined;
 pub use widen::{Apart, Halved, HalvedArgs};

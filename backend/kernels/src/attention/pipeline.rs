@@ -16,6 +16,7 @@ use super::{Args, Attention, Problem};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{self, Gemm};
 use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, Workspace, available};
+use crate::pipeline::{Pipelined, Stages};
 use crate::product::Tile;
 use crate::simd::{Simd, entries};
 use crate::widen;
@@ -173,65 +174,6 @@ impl Pipeline {
         Ok(all)
     }
 
-    /// The rows, of units and of cores.
-    pub fn rows(&self) -> (&'static Kernel<Gemm>, &'static Kernel<Attention>) {
-        (self.unit, self.core)
-    }
-
-    /// Memory it wants.
-    pub fn workspace(&self) -> Workspace {
-        self.workspace
-    }
-
-    /// Groups of queries and blocks of keys, one after the other.
-    pub fn groups(&self) -> usize {
-        self.cut.positions()
-    }
-
-    /// Predicted time of a team's threads, in ns: in every phase units or all threads are busy to the end, and at both ends
-    /// of the pipeline one group's stages have nothing beside them.
-    pub fn ns(&self, rates: &Rates) -> f64 {
-        let (team, s) = (&rates.team, &self.sizes);
-        let keys = s.keys.min(KEYS);
-        let multiply = |product: &gemm::Problem| (self.unit.ns)(product, rates);
-        let whole = [self.scoring(s.block, keys), self.summing(s.block, keys, s.keys > KEYS)];
-        let products = self.cut.together as f64 * whole.iter().map(multiply).sum::<f64>();
-        let rows = (self.cut.together * s.block) as f64;
-        let seen = if self.problem.causal { 0.55 } else { 1.0 };
-        let weights = blocked::weights_ns(self.lanes, rows, keys as f64 * seen, rates);
-        let drivers = team.units.min(team.threads).max(1) as f64;
-        let phase = (products / drivers).max((products + weights) / team.cores);
-        let hand_offs = if team.threads > 1 { self.phases() as f64 * team.hand_off_ns } else { 0.0 };
-        let ends = if team.threads > 1 { products + weights / team.cores } else { 0.0 };
-        blocked::packing_ns(*s) / team.cores + self.groups() as f64 * phase + ends + hand_offs
-    }
-
-    /// Checks arguments and makes a task of them.
-    ///
-    /// # Errors
-    /// An operand too short, overlapping or without workspace.
-    ///
-    /// # Panics
-    /// If this CPU lacks the rows' instructions.
-    pub fn bind<'p, 'a>(
-        &'p self,
-        args: Args<'a>,
-        shared: SpanMut<'a, u8>,
-    ) -> Result<BoundPipeline<'p, 'a>, ArgError> {
-        let here = available();
-        assert!(
-            here.has(self.unit.isa) && here.has(self.core.isa),
-            "{} and {}",
-            self.unit.name,
-            self.core.name
-        );
-        if shared.len() < self.workspace.shared {
-            return Err(ArgError::Workspace { have: shared.len(), need: self.workspace.shared });
-        }
-        Attention::check(&self.problem, &args)?;
-        Ok(BoundPipeline { all: self, args, shared })
-    }
-
     fn phases(&self) -> usize {
         self.groups() + BUFFERS
     }
@@ -364,6 +306,59 @@ impl Multiply<'_> {
         let product = Product { lhs, k, weight: self.args.rhs.ptr(), columns };
         // SAFETY: the caller's.
         unsafe { product.run::<V>(rows, 1.0, (self.args.dst.ptr(), p.dst.stride(1)), residual) }
+    }
+}
+
+impl Pipelined for Pipeline {
+    type Of = Attention;
+    type Bound<'p, 'a> = BoundPipeline<'p, 'a>;
+
+    fn rows(&self) -> [&'static str; 2] {
+        [self.unit.name, self.core.name]
+    }
+
+    fn groups(&self) -> usize {
+        self.cut.positions()
+    }
+
+    fn workspace(&self) -> Workspace {
+        self.workspace
+    }
+
+    fn ns(&self, rates: &Rates) -> f64 {
+        let s = &self.sizes;
+        let keys = s.keys.min(KEYS);
+        let multiply = |product: &gemm::Problem| (self.unit.ns)(product, rates);
+        let whole = [self.scoring(s.block, keys), self.summing(s.block, keys, s.keys > KEYS)];
+        let rows = (self.cut.together * s.block) as f64;
+        let seen = if self.problem.causal { 0.55 } else { 1.0 };
+        let stages = Stages {
+            first: blocked::packing_ns(*s),
+            products: self.cut.together as f64 * whole.iter().map(multiply).sum::<f64>(),
+            around: blocked::weights_ns(self.lanes, rows, keys as f64 * seen, rates),
+            groups: self.groups(),
+            phases: self.phases(),
+        };
+        stages.ns(rates)
+    }
+
+    fn bind<'p, 'a>(
+        &'p self,
+        args: Args<'a>,
+        shared: SpanMut<'a, u8>,
+    ) -> Result<BoundPipeline<'p, 'a>, ArgError> {
+        let here = available();
+        assert!(
+            here.has(self.unit.isa) && here.has(self.core.isa),
+            "{} and {}",
+            self.unit.name,
+            self.core.name
+        );
+        if shared.len() < self.workspace.shared {
+            return Err(ArgError::Workspace { have: shared.len(), need: self.workspace.shared });
+        }
+        Attention::check(&self.problem, &args)?;
+        Ok(BoundPipeline { all: self, args, shared })
     }
 }
 

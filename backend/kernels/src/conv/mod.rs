@@ -27,6 +27,7 @@ mod winograd;
 
 pub(crate) use widened::windows;
 use widened::{Bands, Direct, Winograd};
+pub use winograd::{BoundPipeline, Pipeline};
 
 /// The family of an element type.
 pub struct Conv<E = f32>(PhantomData<E>);

@@ -1,14 +1,11 @@
 //! Whoever computes a piece, the bits are those of the row of cores.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
-use std::thread::ThreadId;
-
-use tandem_base::{AlignedBuf, Scratch, Span, Team, sme};
+use tandem_base::{Scratch, Span, Team, sme};
 
 use super::super::KERNELS;
 use super::super::tests::{Data, at, definition, problem};
 use super::*;
+use crate::pipeline::testing::{Watched, in_any_order, poisoned};
 use crate::testing::{CANARY, Random, Split, sample};
 
 /// A row of units, if any are tested here, and a row of cores that takes the problem.
@@ -24,42 +21,8 @@ fn args<'a>(data: &'a Data, dst: &'a mut [f32]) -> Args<'a> {
     Args { q, k, v, mask, dst: SpanMut::from(dst) }
 }
 
-fn poisoned(bytes: usize) -> AlignedBuf {
-    let mut block = AlignedBuf::zeroed(bytes);
-    block.bytes_mut().fill(0xFF);
-    block
-}
-
-/// Runs all phases, tiles in runs of a random length and order, those of units on a random engine.
-fn in_any_order(task: &BoundPipeline<'_, '_>, random: &mut Random) {
-    for phase in 0..task.phases() {
-        let Engines::Apart(of_units) = (match task.engines(phase) {
-            Engines::Cores => Engines::Apart(0),
-            engines => engines,
-        }) else {
-            panic!("units wait for nobody")
-        };
-        let (tiles, mut runs, mut start) = (task.tiles(phase), vec![], 0);
-        while start < tiles {
-            let end = (start + 1 + random.below(5)).min(if start < of_units { of_units } else { tiles });
-            runs.push(start..end);
-            start = end;
-        }
-        (1..runs.len()).rev().for_each(|i| runs.swap(i, random.below(i + 1)));
-        for run in runs {
-            let unit = run.end <= of_units && random.below(3) > 0;
-            let mut scratch = poisoned(task.scratch());
-            // SAFETY: every tile once, phases in order, with the scratch asked for.
-            unsafe {
-                let engine = if unit { Engine::Unit } else { Engine::Core };
-                task.run(engine, phase, run, SpanMut::from(scratch.bytes_mut()));
-            }
-        }
-    }
-}
-
 /// Computes a problem by the row of cores and, as `how` says, by units and cores; whether it is for both.
-fn check(p: &Problem, random: &mut Random, how: impl FnOnce(&BoundPipeline<'_, '_>, &mut Random)) -> bool {
+fn check(p: &Problem, random: &mut Random, how: impl FnOnce(&dyn Task, &mut Random)) -> bool {
     let Some((unit, core)) = pair(p, random) else { return false };
     let scores = random.pick(&[1, 1000, 8000, SCORES]);
     let Ok(all) = Pipeline::of_groups(p.clone(), unit, core, scores) else { return false };
@@ -117,35 +80,6 @@ fn several_blocks_of_keys() {
     assert!(!has_units() || taken > 0);
 }
 
-/// A task that keeps the threads which drove units, and tells everything else on.
-struct Watched<'t> {
-    task: &'t dyn Task,
-    drivers: Mutex<HashSet<ThreadId>>,
-}
-
-// SAFETY: the inner task's tiles.
-unsafe impl Task for Watched<'_> {
-    fn phases(&self) -> usize {
-        self.task.phases()
-    }
-    fn tiles(&self, phase: usize) -> usize {
-        self.task.tiles(phase)
-    }
-    fn scratch(&self) -> usize {
-        self.task.scratch()
-    }
-    fn engines(&self, phase: usize) -> Engines {
-        self.task.engines(phase)
-    }
-    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
-        if engine == Engine::Unit {
-            self.drivers.lock().unwrap().insert(std::thread::current().id());
-        }
-        // SAFETY: the caller's.
-        unsafe { self.task.run(engine, phase, tiles, scratch) }
-    }
-}
-
 /// Crews of one to four, one thread of which drives the unit.
 #[test]
 fn crews_share_attention() {
@@ -155,11 +89,11 @@ fn crews_share_attention() {
         let mut crew = Team::global().enter(1 + random.below(4));
         let p = problem(random, &[1, 16, 31, 33, 64, 100]);
         taken += usize::from(check(&p, random, |task, _| {
-            let watched = Watched { task, drivers: Mutex::default() };
+            let watched = Watched::of(task);
             crew.run(&watched, &mut scratch);
-            let drivers = watched.drivers.into_inner().unwrap();
-            assert!(drivers.len() <= sme::units(), "{} threads in {} units", drivers.len(), sme::units());
-            driven += drivers.len();
+            let drivers = watched.drivers();
+            assert!(drivers <= sme::units(), "{drivers} threads in {} units", sme::units());
+            driven += drivers;
         }));
     }
     assert!(!has_units() || (driven > 0 && taken > 0), "{driven} drivers of {taken} tasks");

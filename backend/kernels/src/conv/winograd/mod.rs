@@ -12,6 +12,7 @@ mod ahead;
 mod engine;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pipeline;
 mod plan;
 mod product;
 mod run;
@@ -23,6 +24,7 @@ mod x86;
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use neon::NEON;
+pub use pipeline::{BoundPipeline, Pipeline};
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{AVX2, AVX512};
 
@@ -56,6 +58,7 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 }
 
 /// What the steps of a row cost.
+#[derive(Clone, Copy)]
 struct Costs {
     /// Columns of a full panel of transformed filters.
     width: usize,

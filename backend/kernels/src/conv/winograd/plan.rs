@@ -109,6 +109,11 @@ impl Plan {
         plan
     }
 
+    /// The same with filters as the packed format's panels.
+    pub fn with_panels(p: &Problem) -> Self {
+        Self { width: panels::PANEL, ..Self::new(p, panels::PANEL) }
+    }
+
     /// All tiles of the destination.
     pub fn tiles(&self) -> usize {
         self.grid.iter().product()
@@ -249,6 +254,6 @@ impl Plan {
 }
 
 /// An odd number of cache lines: 36 planes so far apart fall into 36 different sets of a cache.
-fn odd_lines(elements: usize) -> usize {
+pub(super) fn odd_lines(elements: usize) -> usize {
     (elements.div_ceil(LINE) | 1) * LINE
 }

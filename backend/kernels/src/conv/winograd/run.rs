@@ -49,12 +49,12 @@ pub(super) unsafe fn run<E: Engine>(
     }
 }
 
-struct Job<'p, 'a> {
-    problem: &'p Problem,
-    args: &'p Args<'a>,
-    plan: Plan,
-    shared: *mut f32,
-    scratch: *mut f32,
+pub(super) struct Job<'p, 'a> {
+    pub problem: &'p Problem,
+    pub args: &'p Args<'a>,
+    pub plan: Plan,
+    pub shared: *mut f32,
+    pub scratch: *mut f32,
 }
 
 /// Pixels of the destination a tile covers: first row and column, and how many of each lie inside.
@@ -85,7 +85,7 @@ impl Job<'_, '_> {
     }
 
     /// Packed filters of k rows of a panel, to be transformed to `dst`.
-    fn filters(&self, panel: usize, rows: &Range<usize>, dst: *mut f32, plane: usize) -> Filters {
+    pub(super) fn filters(&self, panel: usize, rows: &Range<usize>, dst: *mut f32, plane: usize) -> Filters {
         let plan = &self.plan;
         let (column, width) = (panel * plan.width, plan.panel_width(panel));
         let row = panels::width(plan.columns, column / panels::PANEL);
@@ -110,7 +110,7 @@ impl Job<'_, '_> {
         // SAFETY: inputs and products lie one after the other in this worker's scratch; the filters are complete.
         unsafe {
             for (slot, tile) in tiles.clone().enumerate() {
-                self.inputs::<E>(tile, inputs.add(slot * BLOCK));
+                self.inputs::<E>(tile, inputs.add(slot * BLOCK), self.slots());
             }
             let products = self.scratch.add(products);
             for panel in 0..plan.panels() {
@@ -119,16 +119,33 @@ impl Job<'_, '_> {
                 let ahead = Ahead::Images(&mut cursors[..self.problem.src.len() + 1]);
                 let operands = [inputs, filters, products];
                 self.multiply::<E>(panel, 0..plan.blocks(), operands, tiles.len(), ahead);
-                self.outputs::<E>(panel, tiles.clone(), products);
+                self.outputs::<E>(self.columns(panel), tiles.clone(), products, self.rows(panel));
             }
         }
+    }
+
+    /// Columns of a panel, with their padding.
+    fn columns(&self, panel: usize) -> Range<usize> {
+        let first = panel * self.plan.width;
+        first..first + self.plan.panel_width(panel)
+    }
+
+    /// Distances of transformed inputs `[frequency][block][tile][16]` from one frequency and one block to the next.
+    fn slots(&self) -> [usize; 2] {
+        [self.plan.input_plane(), self.plan.group * BLOCK]
+    }
+
+    /// Distances of products `[frequency][tile][width]` from one frequency and one tile to the next.
+    fn rows(&self, panel: usize) -> [usize; 2] {
+        let width = self.plan.panel_width(panel);
+        [self.plan.product_plane(width), width]
     }
 
     /// Transforms the inputs of one tile of a group.
     unsafe fn share_inputs<E: Engine>(&self, group: usize, slot: usize) {
         let tile = group * self.plan.group + slot;
         // SAFETY: the slot's lanes belong to this tile alone.
-        unsafe { self.inputs::<E>(tile, self.shared.add(slot * BLOCK)) }
+        unsafe { self.inputs::<E>(tile, self.shared.add(slot * BLOCK), self.slots()) }
     }
 
     /// Transforms one panel of filters, multiplies it with a group's inputs and stores.
@@ -150,13 +167,12 @@ impl Job<'_, '_> {
                 let operands = [inputs, self.scratch, products];
                 self.multiply::<E>(panel, chunk, operands, tiles.len(), Ahead::Filters(next));
             }
-            self.outputs::<E>(panel, tiles, products);
+            self.outputs::<E>(self.columns(panel), tiles, products, self.rows(panel));
         }
     }
 
-    /// Transforms the inputs of one tile into its slot of `[frequency][block][tile][16]`.
-    unsafe fn inputs<E: Engine>(&self, tile: usize, dst: *mut f32) {
-        let plan = &self.plan;
+    /// Transforms the inputs of one tile to `dst`, frequencies `plane` and blocks of channels `step` apart.
+    pub(super) unsafe fn inputs<E: Engine>(&self, tile: usize, dst: *mut f32, [plane, step]: [usize; 2]) {
         let place = self.place(tile);
         let [top, left, ..] = self.problem.padding;
         let first = [place.origin[0] as isize - top as isize, place.origin[1] as isize - left as isize];
@@ -167,7 +183,6 @@ impl Job<'_, '_> {
             start..end
         });
         let interior = valid.iter().all(|v| *v == (0..PATCH));
-        let (plane, step) = (plan.input_plane(), plan.group * BLOCK);
         let mut index = 0;
         for (shape, span) in self.problem.src.iter().zip(&self.args.src) {
             let (row, pixel) = (shape.stride(2), shape.stride(3));
@@ -269,10 +284,17 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Transforms products back and stores them through the epilogue.
-    unsafe fn outputs<E: Engine>(&self, panel: usize, tiles: Range<usize>, products: *const f32) {
+    /// Transforms products of some columns back, frequencies `plane` and tiles `step` apart, and stores them through the
+    /// epilogue.
+    pub(super) unsafe fn outputs<E: Engine>(
+        &self,
+        columns: Range<usize>,
+        tiles: Range<usize>,
+        products: *const f32,
+        [plane, step]: [usize; 2],
+    ) {
         let (p, plan) = (self.problem, &self.plan);
-        let (column, width) = (panel * plan.width, plan.panel_width(panel));
+        let column = columns.start;
         let e = &self.args.epilogue;
         // SAFETY: `Family::check` saw every operand reach what its shape says; columns are padded to panels.
         unsafe {
@@ -291,9 +313,9 @@ impl Job<'_, '_> {
             for (slot, tile) in tiles.enumerate() {
                 let place = self.place(tile);
                 E::output(&Output {
-                    products: products.add(slot * width),
-                    plane: plan.product_plane(width),
-                    columns: (plan.columns - column).min(width),
+                    products: products.add(slot * step),
+                    plane,
+                    columns: (plan.columns - column).min(columns.len()),
                     size: place.size,
                     dst: dst(&place),
                     residual: residual(&place),

@@ -9,7 +9,7 @@ use crate::kernel::{Family, Kernel, Rates, select};
 use crate::panels;
 use crate::testing::sample;
 
-const CANARY: f32 = -12345.5;
+pub const CANARY: f32 = -12345.5;
 
 /// Uniform in -1..1, a function of seed and index.
 fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -22,13 +22,13 @@ fn noise(seed: u64, len: usize) -> Vec<f32> {
         .collect()
 }
 
-fn rows() -> impl Iterator<Item = &'static Kernel<Conv>> {
+pub fn rows() -> impl Iterator<Item = &'static Kernel<Conv>> {
     let isa = Isa::detect();
     KERNELS.iter().filter(move |row| row.name.contains("winograd") && isa.has(row.isa))
 }
 
 #[derive(Clone, Debug)]
-struct Case {
+pub struct Case {
     batch: usize,
     segments: Vec<usize>,
     size: [usize; 2],
@@ -46,8 +46,8 @@ fn image(n: usize, c: usize, [h, w]: [usize; 2], gap: usize) -> Strided {
     Strided::new(&[n, c, h, w], &[h * w * pixel, 1, w * pixel, pixel])
 }
 
-struct Data {
-    problem: Problem,
+pub struct Data {
+    pub problem: Problem,
     src: Vec<Vec<f32>>,
     /// `[column][row]`, row = (ky, kx, channel).
     filters: Vec<f32>,
@@ -59,7 +59,7 @@ struct Data {
 }
 
 impl Case {
-    fn data(&self) -> Data {
+    pub fn data(&self) -> Data {
         let [top, left, bottom, right] = self.padding;
         let out = [self.size[0] + top + bottom - 2, self.size[1] + left + right - 2];
         let dst = image(self.batch, self.columns, out, self.gap);
@@ -101,7 +101,7 @@ impl Case {
 }
 
 impl Data {
-    fn args<'a>(&'a self, dst: &'a mut [f32]) -> Args<'a> {
+    pub fn args<'a>(&'a self, dst: &'a mut [f32]) -> Args<'a> {
         let mut src = [Span::empty(); MAX_SEGMENTS];
         for (span, data) in src.iter_mut().zip(&self.src) {
             *span = Span::from(&data[..]);
@@ -120,7 +120,7 @@ impl Data {
     }
 
     /// Runs a row with its tiles cut into ranges of `stride`, last range first, on dirty memory.
-    fn run(&self, row: &'static Kernel<Conv>, stride: usize) -> Vec<f32> {
+    pub fn run(&self, row: &'static Kernel<Conv>, stride: usize) -> Vec<f32> {
         let mut dst = vec![CANARY; self.problem.dst.extent() + 32];
         let want = (row.workspace)(&self.problem);
         let mut shared = AlignedBuf::zeroed(want.shared);
@@ -187,7 +187,7 @@ impl Data {
     }
 
     /// Checks every output and every element between them; returns the largest error.
-    fn compare(&self, name: &str, got: &[f32]) -> f64 {
+    pub fn compare(&self, name: &str, got: &[f32]) -> f64 {
         let shape = &self.problem.dst;
         let mut touched = vec![false; got.len()];
         let e = &self.problem.epilogue;
@@ -239,7 +239,7 @@ fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![prop::sample::select(usual.to_vec()), prop::sample::select(rare.to_vec())]
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+pub fn cases() -> impl Strategy<Value = Case> {
     let shape = (1usize..3, prop::collection::vec(1usize..40, 1..=3), [0usize..14, 0usize..14]);
     let rest = ([0usize..3, 0usize..3, 0usize..3, 0usize..3], 1usize..70, 0usize..3);
     let epilogue = (any::<[bool; 3]>(), [acts(), acts()]);
@@ -279,7 +279,7 @@ fn plain(segments: &[usize], size: usize, columns: usize) -> Case {
 }
 
 /// Shapes that take every way through: filters or inputs first, several groups, several chunks, uneven last ones.
-fn ways() -> Vec<Case> {
+pub fn ways() -> Vec<Case> {
     vec![
         plain(&[16], 44, 48),
         plain(&[18, 33], 41, 33),

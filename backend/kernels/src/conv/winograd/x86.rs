@@ -10,9 +10,9 @@ use crate::conv::Conv;
 use crate::kernel::Kernel;
 
 // Costs are measured on one Zen 4 core of 118 GFLOP/s and 8 Gelement/s, for which both rows must be priced alike.
-const AVX512_COSTS: Costs =
+pub(super) const AVX512_COSTS: Costs =
     Costs { width: Zmm::WIDTH, share: 0.98, input: 400.0, filter: 230.0, output: 380.0 };
-const AVX2_COSTS: Costs =
+pub(super) const AVX2_COSTS: Costs =
     Costs { width: Ymm::WIDTH, share: 0.94, input: 600.0, filter: 280.0, output: 800.0 };
 
 /// F(4x4, 3x3) on AVX-512, products of 12 tiles and 32 columns.

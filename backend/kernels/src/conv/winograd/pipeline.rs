@@ -1,0 +1,402 @@
+//! Winograd by matrix units and cores together: units multiply while cores transform.
+//!
+//! Phase 0 transforms the filters. From then on groups of tiles move through three stages, a phase each: cores transform the
+//! inputs of one group, a unit multiplies those of the group before it, frequency by frequency, and cores transform the
+//! products of the one before that and store them. What lies between stages has two buffers that take turns. Transforms are
+//! those of the row of cores, and products sum in its order of channels; so the bits are that row's, whoever computes what.
+
+use std::ops::Range;
+
+use tandem_base::mem::ALIGN;
+use tandem_base::{Engine, Engines, Isa, SpanMut, Strided, Task};
+
+use super::plan::{BLOCK, FREQUENCIES, Plan, odd_lines};
+use super::run::{self, Job};
+use super::{Costs, engine, supports};
+use crate::conv::{Args, Conv, Problem};
+use crate::epilogue::{Epilogue, EpilogueArgs};
+use crate::gemm::{self, Gemm};
+use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, Workspace, available};
+use crate::panels;
+use crate::pipeline::{Pipelined, Stages};
+use crate::widen;
+
+/// Bytes of transformed inputs, or of products, that a group has about: with their other buffer they stay in L2.
+const GROUP_BYTES: usize = 1 << 20;
+/// A multiple of the positions a unit takes at a time, at up to 512 bits.
+const POSITIONS: usize = 32;
+/// Groups that planes are cut to where their tiles suffice: fewer would leave the ends of the pipeline in the way.
+const GROUPS: usize = 4;
+/// Tiles of an image that cores transform at a time.
+const TOGETHER: usize = 4;
+/// Buffers of transformed inputs, and of products.
+const BUFFERS: usize = 2;
+
+/// What is done to a group, in the order of a phase's tiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stage {
+    Multiply,
+    Output,
+    Input,
+}
+
+impl Stage {
+    const ALL: [Self; 3] = [Self::Multiply, Self::Output, Self::Input];
+
+    /// Phase in which group 0 is there.
+    fn first_phase(self) -> usize {
+        match self {
+            Self::Input => 1,
+            Self::Multiply => 2,
+            Self::Output => 3,
+        }
+    }
+}
+
+/// Some of a group in a stage: frequencies of products, or tiles of the image.
+struct Piece {
+    stage: Stage,
+    group: usize,
+    of: Range<usize>,
+}
+
+type OnCores = unsafe fn(&Pipeline, &Args<'_>, usize, Range<usize>, SpanMut<'_, u8>);
+
+/// A convolution that units and cores compute together.
+pub struct Pipeline {
+    problem: Problem,
+    plan: Plan,
+    /// Tiles of a group.
+    group: usize,
+    unit: &'static Kernel<Gemm>,
+    /// Multiplies where no unit is free.
+    cores: &'static Kernel<Gemm>,
+    row: &'static Kernel<Conv>,
+    costs: Costs,
+    on_cores: OnCores,
+    workspace: Workspace,
+}
+
+/// Transforms compiled for a row's vectors, and what they cost.
+fn on_cores(isa: Isa) -> Option<(OnCores, Costs)> {
+    #[cfg(target_arch = "x86_64")]
+    let of: [(Isa, OnCores, Costs); 2] = [
+        (Isa::AVX512, transform::<engine::Zmm>, super::x86::AVX512_COSTS),
+        (Isa::AVX2, transform::<engine::Ymm>, super::x86::AVX2_COSTS),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    let of: [(Isa, OnCores, Costs); 1] = [(Isa::NEON, transform::<engine::Neon>, super::neon::COSTS)];
+    of.into_iter().find(|(vectors, ..)| *vectors == isa).map(|(_, stages, costs)| (stages, costs))
+}
+
+impl Pipeline {
+    /// Cuts a problem for a row of units and one of cores that multiply, and a Winograd row of these cores.
+    ///
+    /// # Errors
+    /// Why it is not for both: a size of 0, or a row that does not take it.
+    pub fn new(
+        problem: Problem,
+        unit: &'static Kernel<Gemm>,
+        cores: &'static Kernel<Gemm>,
+        row: &'static Kernel<Conv>,
+    ) -> Result<Self, Refusal> {
+        Self::of_groups(problem, unit, cores, row, GROUP_BYTES)
+    }
+
+    fn of_groups(
+        problem: Problem,
+        unit: &'static Kernel<Gemm>,
+        cores: &'static Kernel<Gemm>,
+        row: &'static Kernel<Conv>,
+        bytes: usize,
+    ) -> Result<Self, Refusal> {
+        supports(&problem)?;
+        let (on_cores, costs) = on_cores(row.isa).ok_or("no vectors")?;
+        if problem.dst.elements() == 0 || problem.src[0].elements() == 0 {
+            return Err("nothing to sum");
+        }
+        let plan = Plan::with_panels(&problem);
+        let widest = (plan.blocks() * BLOCK).max(panels::padded(plan.columns));
+        let fitting = bytes / (4 * FREQUENCIES * widest);
+        let even = plan.tiles().div_ceil(GROUPS);
+        let group = fitting.min(even).next_multiple_of(POSITIONS).min(plan.tiles());
+        let workspace = Workspace::default();
+        let mut all = Self { problem, plan, group, unit, cores, row, costs, on_cores, workspace };
+        let mut per_worker = 0;
+        for tiles in [group, all.tiles_of(all.groups() - 1).len()] {
+            let product = all.product(tiles);
+            for row in [unit, cores] {
+                (row.supports)(&product)?;
+                let Workspace { shared, per_worker: own } = (row.workspace)(&product);
+                per_worker = per_worker.max(shared.next_multiple_of(ALIGN) + own);
+            }
+        }
+        let [filters, inputs, products] = all.parts();
+        all.workspace = Workspace { shared: 4 * (filters + BUFFERS * (inputs + products)), per_worker };
+        Ok(all)
+    }
+
+    /// f32 of the filters, of a group's inputs and of its products.
+    fn parts(&self) -> [usize; 3] {
+        let planes = [self.filter_plane(), self.input_plane(), self.product_plane()];
+        planes.map(|plane| FREQUENCIES * plane)
+    }
+
+    /// Channels of inputs, each segment's filled up to whole blocks.
+    fn channels(&self) -> usize {
+        self.plan.blocks() * BLOCK
+    }
+
+    /// f32 of a row of products.
+    fn width(&self) -> usize {
+        panels::padded(self.plan.columns)
+    }
+
+    fn filter_plane(&self) -> usize {
+        self.channels() * self.width()
+    }
+
+    /// f32 from one frequency of `[frequency][tile][channel]` to the next.
+    fn input_plane(&self) -> usize {
+        odd_lines(self.group * self.channels())
+    }
+
+    /// f32 from one frequency of `[frequency][tile][column]` to the next.
+    fn product_plane(&self) -> usize {
+        odd_lines(self.group * self.width())
+    }
+
+    fn tiles_of(&self, group: usize) -> Range<usize> {
+        (group * self.group).min(self.plan.tiles())..((group + 1) * self.group).min(self.plan.tiles())
+    }
+
+    /// One frequency of a group of so many tiles.
+    fn product(&self, tiles: usize) -> gemm::Problem {
+        let matrix = |columns, row| Strided::new(&[1, tiles, columns], &[0, row, 1]);
+        gemm::Problem {
+            lhs: matrix(self.channels(), self.channels()),
+            rhs: gemm::Rhs::Panels,
+            dst: matrix(self.plan.columns, self.width()),
+            alpha: 1.0,
+            epilogue: Epilogue::default(),
+        }
+    }
+
+    /// The group a stage has in a phase.
+    fn group(&self, stage: Stage, phase: usize) -> Option<usize> {
+        phase.checked_sub(stage.first_phase()).filter(|group| *group < self.groups())
+    }
+
+    /// Tiles of a stage in a phase.
+    fn tiles(&self, stage: Stage, phase: usize) -> usize {
+        let Some(group) = self.group(stage, phase) else { return 0 };
+        if stage == Stage::Multiply { FREQUENCIES } else { self.tiles_of(group).len().div_ceil(TOGETHER) }
+    }
+
+    /// What tiles of a phase behind the filters are.
+    fn pieces(&self, phase: usize, tiles: Range<usize>) -> impl Iterator<Item = Piece> {
+        let mut behind = 0;
+        Stage::ALL.into_iter().filter_map(move |stage| {
+            let first = behind;
+            behind += self.tiles(stage, phase);
+            let here = tiles.start.clamp(first, behind) - first..tiles.end.clamp(first, behind) - first;
+            let group = self.group(stage, phase).filter(|_| !here.is_empty())?;
+            let of = match stage {
+                Stage::Multiply => here,
+                Stage::Output | Stage::Input => {
+                    let all = self.tiles_of(group);
+                    let at = |piece: usize| (all.start + piece * TOGETHER).min(all.end);
+                    at(here.start)..at(here.end)
+                }
+            };
+            Some(Piece { stage, group, of })
+        })
+    }
+
+    /// Where a group's inputs and its products are, in f32.
+    fn buffers(&self, group: usize) -> [usize; 2] {
+        let [filters, inputs, products] = self.parts();
+        let turn = group % BUFFERS;
+        [filters + turn * inputs, filters + BUFFERS * inputs + turn * products]
+    }
+
+    /// Multiplies some frequencies of a group.
+    ///
+    /// # Safety
+    /// The contract of [`Task::run`].
+    unsafe fn multiply(
+        &self,
+        row: &Kernel<Gemm>,
+        piece: &Piece,
+        shared: SpanMut<'_, u8>,
+        scratch: SpanMut<'_, u8>,
+    ) {
+        const INSIDE: &str = "the workspace is as large as was checked";
+        let problem = self.product(self.tiles_of(piece.group).len());
+        let shared = shared.cast::<f32>().expect(INSIDE);
+        let [inputs, products] = self.buffers(piece.group);
+        for frequency in piece.of.clone() {
+            let part = |at: usize, plane: usize| shared.skip(at + frequency * plane).expect(INSIDE);
+            let args = gemm::Args {
+                lhs: part(inputs, self.input_plane()).as_span(),
+                rhs: part(0, self.filter_plane()).as_span(),
+                epilogue: EpilogueArgs::none(),
+                dst: part(products, self.product_plane()),
+            };
+            // SAFETY: the caller's; the scratch has room for either row's product.
+            unsafe { widen::compute(row, &problem, &args, scratch) }
+        }
+    }
+}
+
+/// Filters, inputs and outputs on a core.
+///
+/// # Safety
+/// The contract of [`Task::run`]; the CPU has the engine's instructions.
+unsafe fn transform<E: run::Engine>(
+    all: &Pipeline,
+    args: &Args<'_>,
+    phase: usize,
+    tiles: Range<usize>,
+    shared: SpanMut<'_, u8>,
+) {
+    let memory: *mut f32 = shared.ptr().cast();
+    let none = std::ptr::null_mut();
+    let job = Job { problem: &all.problem, args, plan: all.plan, shared: none, scratch: none };
+    // SAFETY: the caller's; what is written lies where `parts` says, and belongs to these tiles.
+    unsafe {
+        if phase == 0 {
+            tiles.for_each(|tile| filters::<E>(all, &job, tile, memory));
+            return;
+        }
+        for piece in all.pieces(phase, tiles) {
+            let first = all.tiles_of(piece.group).start;
+            let [inputs, products] = all.buffers(piece.group);
+            if piece.stage == Stage::Input {
+                for tile in piece.of {
+                    let dst = memory.add(inputs + (tile - first) * all.channels());
+                    job.inputs::<E>(tile, dst, [all.input_plane(), BLOCK]);
+                }
+            } else {
+                let src = memory.add(products + (piece.of.start - first) * all.width());
+                job.outputs::<E>(0..all.width(), piece.of, src, [all.product_plane(), all.width()]);
+            }
+        }
+    }
+}
+
+/// Transforms one block of channels of one panel; what a block lacks to 16 channels is zero.
+///
+/// # Safety
+/// As [`transform`].
+unsafe fn filters<E: run::Engine>(all: &Pipeline, job: &Job<'_, '_>, tile: usize, memory: *mut f32) {
+    let plan = &all.plan;
+    let (panel, block) = (tile / plan.blocks(), tile % plan.blocks());
+    let (width, rows) = (plan.panel_width(panel), plan.rows(&(block..block + 1)));
+    // SAFETY: the caller's.
+    unsafe {
+        let dst =
+            memory.add(panels::index(all.channels(), plan.columns, block * BLOCK, panel * panels::PANEL));
+        E::filter(job.filters(panel, &rows, dst, all.filter_plane()));
+        for frequency in 0..FREQUENCIES {
+            let lacks = dst.add(frequency * all.filter_plane() + rows.len() * width);
+            lacks.write_bytes(0, (BLOCK - rows.len()) * width);
+        }
+    }
+}
+
+impl Pipelined for Pipeline {
+    type Of = Conv;
+    type Bound<'p, 'a> = BoundPipeline<'p, 'a>;
+
+    fn rows(&self) -> [&'static str; 2] {
+        [self.unit.name, self.row.name]
+    }
+
+    fn groups(&self) -> usize {
+        self.plan.tiles().div_ceil(self.group)
+    }
+
+    fn workspace(&self) -> Workspace {
+        self.workspace
+    }
+
+    fn ns(&self, rates: &Rates) -> f64 {
+        let (plan, costs) = (&self.plan, &self.costs);
+        let (rows, columns) = (self.channels() as f64, (self.width() / BLOCK) as f64);
+        let around = plan.blocks() as f64 * costs.input + columns * costs.output;
+        let memory = 0.5 * <Conv>::cost(&self.problem).bytes / rates.team.dram_gbs;
+        let stages = Stages {
+            first: rows * columns * costs.filter / rates.vector_gelems,
+            products: FREQUENCIES as f64 * (self.unit.ns)(&self.product(self.group), rates),
+            around: self.group as f64 * around / rates.vector_gelems,
+            groups: self.groups(),
+            phases: self.groups() + Stage::ALL.len(),
+        };
+        stages.ns(rates) + memory
+    }
+
+    fn bind<'p, 'a>(
+        &'p self,
+        args: Args<'a>,
+        shared: SpanMut<'a, u8>,
+    ) -> Result<BoundPipeline<'p, 'a>, ArgError> {
+        let here = available();
+        assert!(
+            [self.unit.isa, self.cores.isa, self.row.isa].iter().all(|isa| here.has(*isa)),
+            "{} and {}",
+            self.unit.name,
+            self.row.name
+        );
+        if shared.len() < self.workspace.shared {
+            return Err(ArgError::Workspace { have: shared.len(), need: self.workspace.shared });
+        }
+        <Conv>::check(&self.problem, &args)?;
+        Ok(BoundPipeline { all: self, args, shared })
+    }
+}
+
+/// A [`Pipeline`] with checked arguments: a [`Task`].
+pub struct BoundPipeline<'p, 'a> {
+    all: &'p Pipeline,
+    args: Args<'a>,
+    shared: SpanMut<'a, u8>,
+}
+
+// SAFETY: a piece writes inputs, products or pixels of its own, and no stage of the same phase touches these: their groups
+// differ, and lie in different buffers. Tested by splitting.
+unsafe impl Task for BoundPipeline<'_, '_> {
+    fn phases(&self) -> usize {
+        self.all.groups() + Stage::ALL.len()
+    }
+    fn tiles(&self, phase: usize) -> usize {
+        match phase {
+            0 => self.all.plan.panels() * self.all.plan.blocks(),
+            _ => Stage::ALL.iter().map(|&stage| self.all.tiles(stage, phase)).sum(),
+        }
+    }
+    fn scratch(&self) -> usize {
+        self.all.workspace.per_worker
+    }
+    fn engines(&self, phase: usize) -> Engines {
+        match phase {
+            0 => Engines::Cores,
+            _ => Engines::Apart(self.all.tiles(Stage::Multiply, phase)),
+        }
+    }
+    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+        let (all, of_units) = (self.all, self.all.tiles(Stage::Multiply, phase));
+        let split = if phase == 0 { tiles.start } else { of_units.clamp(tiles.start, tiles.end) };
+        let row = if engine == Engine::Unit { all.unit } else { all.cores };
+        // SAFETY: the caller's; `bind` checked instructions and arguments.
+        unsafe {
+            for piece in all.pieces(phase, tiles.start..split) {
+                all.multiply(row, &piece, self.shared, scratch);
+            }
+            (all.on_cores)(all, &self.args, phase, split..tiles.end, self.shared);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

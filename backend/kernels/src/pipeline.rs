@@ -1,0 +1,73 @@
+//! Problems that units and cores compute together, each what it is best at: in a phase units multiply for one group, while
+//! cores do for other groups what lies around the products.
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use tandem_base::{SpanMut, Task};
+
+use crate::kernel::{ArgError, Family, Rates, Workspace};
+
+/// A problem in such a pipeline. Its bits are those of the row of cores, whoever computes what.
+pub trait Pipelined: Sized + Send + Sync + 'static {
+    /// What is computed.
+    type Of: Family;
+    /// With arguments.
+    type Bound<'p, 'a>: Task;
+
+    /// Names of the row that units multiply with and of the row of cores.
+    fn rows(&self) -> [&'static str; 2];
+
+    /// Groups that go through.
+    fn groups(&self) -> usize;
+
+    /// Memory it wants.
+    fn workspace(&self) -> Workspace;
+
+    /// Predicted time of a team's threads, in ns.
+    fn ns(&self, rates: &Rates) -> f64;
+
+    /// Checks arguments and makes a task of them.
+    ///
+    /// # Errors
+    /// An operand too short, overlapping or without workspace.
+    ///
+    /// # Panics
+    /// If this CPU lacks the rows' instructions.
+    fn bind<'p, 'a>(
+        &'p self,
+        args: <Self::Of as Family>::Args<'a>,
+        shared: SpanMut<'a, u8>,
+    ) -> Result<Self::Bound<'p, 'a>, ArgError>;
+}
+
+/// Times of a pipeline's stages, in ns on one thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stages {
+    /// What cores do before the first group.
+    pub first: f64,
+    /// Products of a group.
+    pub products: f64,
+    /// What cores do for a group.
+    pub around: f64,
+    /// Groups.
+    pub groups: usize,
+    /// Phases.
+    pub phases: usize,
+}
+
+impl Stages {
+    /// On a team: in every phase units, or all threads, are busy to the end; at both ends of the pipeline one group's stages
+    /// have nothing beside them.
+    pub fn ns(&self, rates: &Rates) -> f64 {
+        let team = &rates.team;
+        let drivers = team.units.min(team.threads).max(1) as f64;
+        let phase = (self.products / drivers).max((self.products + self.around) / team.cores);
+        let (hand_offs, ends) = if team.threads > 1 {
+            (self.phases as f64 * team.hand_off_ns, self.products + self.around / team.cores)
+        } else {
+            (0.0, 0.0)
+        };
+        self.first / team.cores + self.groups as f64 * phase + ends + hand_offs
+    }
+}
