@@ -84,7 +84,7 @@ impl Sizes {
     }
 }
 
-pub(super) fn supports(p: &Problem) -> Result<(), Refusal> {
+fn supports(p: &Problem) -> Result<(), Refusal> {
     match () {
         () if p.q.stride(3) != 1 && p.q.size(3) > 1 => Err("queries are not contiguous"),
         () if p.dst.stride(3) != 1 && p.dst.size(3) > 1 => Err("results are not contiguous"),
@@ -92,18 +92,23 @@ pub(super) fn supports(p: &Problem) -> Result<(), Refusal> {
     }
 }
 
-fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
+fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, work: f64) -> f64 {
     let s = Sizes::new::<V>(p);
     let rows = (s.batch * s.heads * s.queries.next_multiple_of(V::ROWS)) as f64;
     let (keys, columns) = (panels::padded(s.keys) as f64, panels::padded(s.dv) as f64);
     let seen = if p.causal { 0.55 } else { 1.0 };
     let flops = 2.0 * rows * keys * (s.d as f64 + columns) * seen;
-    flops / (share * rates.fma_gflops) + weights_ns(V::LANES, rows, keys * seen, rates) + packing_ns(s)
+    flops / (share * rates.fma_gflops) + weights_ns(work, rows, keys * seen, rates) + packing_ns(s)
 }
 
-/// Scores of `rows` of `keys` to their exponentials with vectors of `lanes`, in ns.
-pub(super) fn weights_ns(lanes: usize, rows: f64, keys: f64, rates: &Rates) -> f64 {
-    rows * keys * 5.0 * 16.0 / lanes as f64 / rates.vector_gelems + 40.0 * rows
+/// Element-wise work that a score takes until it is a weight, of each instruction set: timed on AVX, counted on NEON.
+pub(super) const WORK_AVX512: f64 = 5.0;
+pub(super) const WORK_AVX2: f64 = 10.0;
+pub(super) const WORK_NEON: f64 = 5.0;
+
+/// Scores of `rows` of `keys` to weights, in ns.
+pub(super) fn weights_ns(work: f64, rows: f64, keys: f64, rates: &Rates) -> f64 {
+    rows * keys * work / rates.vector_gelems + 40.0 * rows
 }
 
 /// All keys and values to panels, in ns.
@@ -416,7 +421,7 @@ pub(super) const AVX512: Kernel<Attention> = Kernel {
     name: "avx512-online-14x32",
     isa: Isa::AVX512,
     supports,
-    ns: |p, rates| ns::<Avx512>(p, rates, 0.85),
+    ns: |p, rates| ns::<Avx512>(p, rates, 0.85, WORK_AVX512),
     phases: |_| 2,
     tiles: tiles::<Avx512>,
     workspace: |p| Sizes::new::<Avx512>(p).workspace(),
@@ -429,7 +434,7 @@ pub(super) const AVX2: Kernel<Attention> = Kernel {
     name: "avx2-online-6x16",
     isa: Isa::AVX2,
     supports,
-    ns: |p, rates| ns::<Avx2>(p, rates, 0.75),
+    ns: |p, rates| ns::<Avx2>(p, rates, 0.75, WORK_AVX2),
     phases: |_| 2,
     tiles: tiles::<Avx2>,
     workspace: |p| Sizes::new::<Avx2>(p).workspace(),
@@ -442,7 +447,7 @@ pub(super) const NEON: Kernel<Attention> = Kernel {
     name: "neon-online-6x16",
     isa: Isa::NEON,
     supports,
-    ns: |p, rates| ns::<Neon>(p, rates, 0.75),
+    ns: |p, rates| ns::<Neon>(p, rates, 0.75, WORK_NEON),
     phases: |_| 2,
     tiles: tiles::<Neon>,
     workspace: |p| Sizes::new::<Neon>(p).workspace(),

@@ -6,6 +6,8 @@
 //! what a stage reads is in L2. Every stage is what the row of cores does, with blocks of as many keys, and the products sum in
 //! its order; so the bits are that row's, whoever computes what.
 
+mod cut;
+
 use std::ops::Range;
 
 use tandem_base::mem::ALIGN;
@@ -20,87 +22,10 @@ use crate::pipeline::{Pipelined, Stages};
 use crate::product::Tile;
 use crate::simd::{Simd, entries};
 use crate::widen;
+use cut::{Cut, SCORES, Stage, UNIT_ROWS};
 
-/// Scores of a group, at least; a block of queries has more where it is long.
-const SCORES: usize = 64 << 10;
-/// Queries of a tile of a unit: a multiple of its groups of positions at up to 512 bits.
-const UNIT_ROWS: usize = 32;
-/// Scores of a tile of cores.
-const CORE_SCORES: usize = 4 << 10;
 /// Groups that are on their way at a time, each with scores of its own.
 const BUFFERS: usize = 3;
-
-/// What is done to a group, in the order of a phase's tiles.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Stage {
-    /// Queries times keys.
-    Score,
-    /// Weights times values, added up over blocks of keys and divided by the weights' sum behind the last.
-    Sum,
-    /// Scores to weights.
-    Weigh,
-}
-
-impl Stage {
-    const ALL: [Self; 3] = [Self::Score, Self::Sum, Self::Weigh];
-
-    /// Phases behind the packing in which group 0 is there.
-    fn first_phase(self) -> usize {
-        match self {
-            Self::Score => 1,
-            Self::Weigh => 2,
-            Self::Sum => 3,
-        }
-    }
-}
-
-/// How queries are cut, a function of the problem only.
-#[derive(Clone, Copy, Debug)]
-struct Cut {
-    /// Blocks of all heads.
-    blocks: usize,
-    /// Blocks of a group.
-    together: usize,
-    /// Groups that take turns: all see a block of keys, then all the next. A group's turn comes no sooner than when its last
-    /// one is through, as maxima that grow shrink what was added up.
-    turns: usize,
-    key_blocks: usize,
-    /// Queries of a tile of units and of cores.
-    rows: [usize; 2],
-}
-
-impl Cut {
-    fn new(p: &Problem, scores: usize) -> (Self, Sizes) {
-        let whole = Sizes::with_blocks(p, 1);
-        let (keys, key_blocks) = (whole.keys.min(KEYS), whole.key_blocks());
-        let most = (scores / keys / UNIT_ROWS).max(1) * UNIT_ROWS;
-        let even = whole.queries.div_ceil(whole.queries.div_ceil(most)).next_multiple_of(UNIT_ROWS);
-        let sizes = Sizes { block: even.min(whole.queries), ..whole };
-        let blocks = sizes.batch * sizes.heads * sizes.query_blocks();
-        let together = if key_blocks > 1 { 1 } else { (scores / (sizes.block * keys)).clamp(1, blocks) };
-        let groups = blocks.div_ceil(together);
-        let turns = if key_blocks > 1 { sizes.query_blocks().max(2) } else { groups };
-        let rows = [UNIT_ROWS, (CORE_SCORES / keys).clamp(1, sizes.block)];
-        (Self { blocks, together, turns, key_blocks, rows }, sizes)
-    }
-
-    /// Groups times blocks of keys, with the turns that some leave out.
-    fn positions(&self) -> usize {
-        self.blocks.div_ceil(self.together).next_multiple_of(self.turns) * self.key_blocks
-    }
-
-    /// The blocks at a position, and of which keys.
-    fn group(&self, position: usize) -> (Range<usize>, usize) {
-        let (round, turn) = (position / self.turns / self.key_blocks, position % self.turns);
-        let first = (round * self.turns + turn) * self.together;
-        let blocks = first.min(self.blocks)..(first + self.together).min(self.blocks);
-        (blocks, position / self.turns % self.key_blocks)
-    }
-
-    fn rows(&self, stage: Stage) -> usize {
-        self.rows[usize::from(stage == Stage::Weigh)]
-    }
-}
 
 /// Some queries of a block in a stage.
 struct Piece {
@@ -124,16 +49,19 @@ pub struct Pipeline {
     unit: &'static Kernel<Gemm>,
     core: &'static Kernel<Attention>,
     on_cores: OnCores,
-    /// Of a vector of the cores.
-    lanes: usize,
+    /// Element-wise work of a score on cores.
+    work: f64,
     workspace: Workspace,
 }
 
-/// Stages compiled for a row's vectors, and their lanes.
-fn on_cores(isa: Isa) -> Option<(OnCores, usize)> {
-    let of: [(Isa, OnCores, usize); 3] =
-        [(Isa::AVX512, avx512, 16), (Isa::AVX2, avx2, 8), (Isa::NEON, neon, 4)];
-    of.into_iter().find(|(vectors, ..)| *vectors == isa).map(|(_, stages, lanes)| (stages, lanes))
+/// Stages compiled for a row's vectors, and the work of a score.
+fn on_cores(isa: Isa) -> Option<(OnCores, f64)> {
+    let of: [(Isa, OnCores, f64); 3] = [
+        (Isa::AVX512, avx512, blocked::WORK_AVX512),
+        (Isa::AVX2, avx2, blocked::WORK_AVX2),
+        (Isa::NEON, neon, blocked::WORK_NEON),
+    ];
+    of.into_iter().find(|(vectors, ..)| *vectors == isa).map(|(_, stages, work)| (stages, work))
 }
 
 impl Pipeline {
@@ -158,11 +86,11 @@ impl Pipeline {
         if problem.q.elements() == 0 || problem.k.elements() == 0 || problem.v.elements() == 0 {
             return Err("nothing to sum");
         }
-        let (on_cores, lanes) = on_cores(core.isa).ok_or("no vectors")?;
+        let (on_cores, work) = on_cores(core.isa).ok_or("no vectors")?;
         (core.supports)(&problem)?;
         let (cut, sizes) = Cut::new(&problem, scores);
         let workspace = Workspace::default();
-        let mut all = Self { problem, sizes, cut, unit, core, on_cores, lanes, workspace };
+        let mut all = Self { problem, sizes, cut, unit, core, on_cores, work, workspace };
         let mut per_worker = 0;
         for product in all.products() {
             (unit.supports)(&product)?;
@@ -335,7 +263,7 @@ impl Pipelined for Pipeline {
         let stages = Stages {
             first: blocked::packing_ns(*s),
             products: self.cut.together as f64 * whole.iter().map(multiply).sum::<f64>(),
-            around: blocked::weights_ns(self.lanes, rows, keys as f64 * seen, rates),
+            around: blocked::weights_ns(self.work, rows, keys as f64 * seen, rates),
             groups: self.groups(),
             phases: self.phases(),
         };
