@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use tandem_base::{Crew, Lease, Scratch, Span, SpanMut, Strided};
-use tandem_kernels::attention::{Attention, Pipeline};
-use tandem_kernels::{ArgError, Both, Divide, Element, Family, Taken};
+use tandem_kernels::{ArgError, Both, Divide, Element, Family, Pipelined, Taken};
 
 use crate::error::Error;
 use crate::method::{Constants, Input};
@@ -212,16 +211,16 @@ impl<F: Divide, B: Bind<F>> Step for BothStep<F, B> {
     }
 }
 
-/// Attention by units and cores.
-pub(crate) struct PipelineStep<B> {
-    pub pipeline: Pipeline,
+/// A problem that units and cores compute as a pipeline.
+pub(crate) struct PipelineStep<P, B> {
+    pub pipeline: P,
     pub operands: B,
     pub shared: Option<Operand>,
 }
 
-impl<B: Bind<Attention>> Step for PipelineStep<B> {
+impl<P: Pipelined, B: Bind<P::Of>> Step for PipelineStep<P, B> {
     fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault> {
-        let fault = |what: String| Fault::Plan(format!("{}: {what}", Attention::NAME));
+        let fault = |what: String| Fault::Plan(format!("{}: {what}", P::Of::NAME));
         let places = self.operands.args(run).zip(run.shared(self.shared.as_ref()));
         let (args, shared) = places.ok_or_else(|| fault("an operand lies outside its memory".to_owned()))?;
         let task = self.pipeline.bind(args, shared).map_err(|e| fault(e.to_string()))?;

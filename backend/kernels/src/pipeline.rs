@@ -4,9 +4,10 @@
 #[cfg(test)]
 pub(crate) mod testing;
 
-use tandem_base::{SpanMut, Task};
+use tandem_base::{Engine, Isa, SpanMut, Task};
 
-use crate::kernel::{ArgError, Family, Rates, Workspace};
+use crate::gemm::{self, Gemm};
+use crate::kernel::{ArgError, Family, Kernel, Rates, Workspace};
 
 /// A problem in such a pipeline. Its bits are those of the row of cores, whoever computes what.
 pub trait Pipelined: Sized + Send + Sync + 'static {
@@ -14,6 +15,9 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
     type Of: Family;
     /// With arguments.
     type Bound<'p, 'a>: Task;
+
+    /// A problem's pipelines of all rows that take it and that `isa` has.
+    fn all(problem: &<Self::Of as Family>::Problem, isa: Isa) -> Vec<Self>;
 
     /// Names of the row that units multiply with and of the row of cores.
     fn rows(&self) -> [&'static str; 2];
@@ -39,6 +43,11 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
         args: <Self::Of as Family>::Args<'a>,
         shared: SpanMut<'a, u8>,
     ) -> Result<Self::Bound<'p, 'a>, ArgError>;
+}
+
+/// Rows of units that multiply.
+pub(crate) fn units(isa: Isa) -> impl Iterator<Item = &'static Kernel<Gemm>> {
+    gemm::KERNELS.iter().filter(move |row| row.engine() == Engine::Unit && isa.has(row.isa))
 }
 
 /// Times of a pipeline's stages, in ns on one thread.

@@ -96,7 +96,7 @@ impl Operator for AttentionT {
                 let src = vec![Some(q), Some(k), Some(v), mask];
                 p.kernel(site, about, rows, problem, Halves { src, constants: vec![], dst })
             },
-            p.pipelined(site, about, problem, Operands { q, k, v, mask, dst })
+            p.attended(site, about, problem, Operands { q, k, v, mask, dst })
         )
     }
 }

@@ -186,7 +186,7 @@ impl Operator for ConvT {
         let about = about(problem.kernel, &operands.src, operands.dst);
         halved!(conv of of,
             rows => p.kernel(site, about, rows, problem, operands),
-            p.divided(site, about, conv::KERNELS, problem, operands))
+            p.convolved(site, about, problem, operands))
     }
 }
 

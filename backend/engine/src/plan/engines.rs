@@ -2,8 +2,9 @@
 
 use tandem_base::team::claim::{self, Share};
 use tandem_base::{Engine, Pace};
-use tandem_kernels::attention::{self, Attention, Pipeline};
-use tandem_kernels::{Both, Choice, Divide, Family, Kernel, Rates, TeamRates, gemm, select};
+use tandem_kernels::attention::{self, Attention};
+use tandem_kernels::conv::{self, Conv};
+use tandem_kernels::{Both, Choice, Cost, Divide, Family, Kernel, Pipelined, Rates, TeamRates, select};
 
 use super::{About, Memory, Planner, Site, Work};
 use crate::error::Error;
@@ -78,43 +79,83 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// As [`Planner::kernel`], products in units and exponentials on cores where that is predicted to end soonest, on one
-    /// thread as on several.
-    pub fn pipelined<B: Bind<Attention> + 'static>(
+    /// Attention, by units and cores together where that is predicted to end soonest, on one thread as on several.
+    pub fn attended<B: Bind<Attention> + 'static>(
         &mut self,
         site: Site<'_>,
         about: About<'_>,
         problem: attention::Problem,
         operands: B,
     ) -> Result<(), Error> {
-        let (rates, isa) = (self.target.rates, self.target.isa);
-        let choice = self.alone(attention::KERNELS, &problem);
-        let pipeline = choice.as_ref().and_then(|choice| {
-            let units = gemm::KERNELS.iter().filter(|row| row.engine() == Engine::Unit && isa.has(row.isa));
-            let all = units.filter_map(|unit| Pipeline::new(problem.clone(), unit, choice.kernel).ok());
-            let timed = all.map(|all| (all.ns(&rates), all)).min_by(|(a, _), (b, _)| a.total_cmp(b));
-            let (finish, all) = timed.filter(|(ns, _)| *ns < choice.together_ns * (1.0 - GAIN))?;
-            Some((choice, finish, all))
+        let rows = attention::KERNELS;
+        let choice = self.with_units(rows, &problem);
+        let by = choice.as_ref().map_or(0.0, |choice| choice.together_ns);
+        match choice.and_then(|choice| Some((choice, self.pipeline::<attention::Pipeline>(&problem, by)?))) {
+            Some((choice, found)) => {
+                self.pipelined(site, about, &choice, Attention::cost(&problem), found, operands)
+            }
+            None => self.kernel(site, about, rows, problem, operands),
+        }
+    }
+
+    /// A convolution of f32, likewise, or in parts.
+    pub fn convolved<B: Bind<Conv> + 'static>(
+        &mut self,
+        site: Site<'_>,
+        about: About<'_>,
+        problem: conv::Problem,
+        operands: B,
+    ) -> Result<(), Error> {
+        let rows = conv::KERNELS;
+        let choice = self.with_units(rows, &problem);
+        let by = choice.as_ref().map_or(0.0, |choice| {
+            let together = together(rows, &problem, choice, &self.target.rates);
+            together.map_or(choice.together_ns, |together| together.finish)
         });
-        let Some((choice, finish, pipeline)) = pipeline else {
-            return self.kernel(site, about, attention::KERNELS, problem, operands);
-        };
-        let (unit, core) = pipeline.rows();
+        match choice.and_then(|choice| Some((choice, self.pipeline::<conv::Pipeline>(&problem, by)?))) {
+            Some((choice, found)) => self.pipelined(site, about, &choice, <Conv>::cost(&problem), found, operands),
+            None => self.divided(site, about, rows, problem, operands),
+        }
+    }
+
+    /// The quickest pipeline, where it is predicted to be done sooner than after `by` ns.
+    fn pipeline<P: Pipelined>(&self, problem: &<P::Of as Family>::Problem, by: f64) -> Option<(f64, P)> {
+        let all = P::all(problem, self.target.isa).into_iter();
+        let timed = all.map(|pipeline| (pipeline.ns(&self.target.rates), pipeline));
+        timed.min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(ns, _)| *ns < by * (1.0 - GAIN))
+    }
+
+    /// Appends a pipeline's step, or its price to a trial's.
+    fn pipelined<P: Pipelined, B: Bind<P::Of> + 'static>(
+        &mut self,
+        site: Site<'_>,
+        about: About<'_>,
+        choice: &Choice<P::Of>,
+        cost: Cost,
+        (finish, pipeline): (f64, P),
+        operands: B,
+    ) -> Result<(), Error> {
+        if let Some(ns) = &mut self.trial {
+            // The team's time counts for as much as it does without.
+            *ns += finish * choice.price / choice.together_ns;
+            return Ok(());
+        }
+        let [unit, core] = pipeline.rows();
         let reason = format!(
-            "products of {} groups in the matrix unit, exponentials on cores, done after {} of {} threads, alone {} after \
-             {}; {}",
+            "products of {} groups in the matrix unit, what lies around them on cores, done after {} of {} threads, alone {} \
+             after {}; {}",
             pipeline.groups(),
             micros(finish),
-            rates.team.threads,
+            self.target.rates.team.threads,
             choice.kernel.name,
             micros(choice.together_ns),
             candidates(choice),
         );
-        let work = Work { cost: Attention::cost(&problem), ns: finish, reason };
+        let work = Work { cost, ns: finish, reason };
         let workspace = pipeline.workspace();
         let shared = self.shared(workspace);
         let buffers = operands.buffers().into_iter().chain(shared.map(|s| s.buffer)).collect();
-        let kernel = (format!("{}+{}", unit.name, core.name), "both");
+        let kernel = (format!("{unit}+{core}"), "both");
         let step = Box::new(PipelineStep { pipeline, operands, shared });
         self.push(site, about, kernel, work, Memory { buffers, scratch: workspace.per_worker }, step);
         Ok(())
@@ -122,12 +163,16 @@ impl Planner<'_> {
 
     /// The row to do without where engines may share the step.
     fn alone<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> Option<Choice<F>> {
+        self.with_units(rows, problem).filter(|_| self.trial.is_none())
+    }
+
+    /// The same, on trial as well.
+    fn with_units<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> Option<Choice<F>> {
         let isa = self.target.isa;
-        let may_share = self.target.share && self.trial.is_none() && isa != isa.without_units();
+        let may_share = self.target.share && isa != isa.without_units();
         may_share.then(|| select(rows, problem, isa, &self.target.rates)).flatten()
     }
 }
-
 /// The quickest row of each engine on parts of the problem, where that is predicted to be sooner done than the choice alone.
 fn together<F: Divide>(
     rows: &'static [Kernel<F>],

@@ -18,7 +18,7 @@ use super::{Args, Attention, Problem};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{self, Gemm};
 use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, Workspace, available};
-use crate::pipeline::{Pipelined, Stages};
+use crate::pipeline::{Pipelined, Stages, units};
 use crate::product::Tile;
 use crate::simd::{Simd, entries};
 use crate::widen;
@@ -240,6 +240,14 @@ impl Multiply<'_> {
 impl Pipelined for Pipeline {
     type Of = Attention;
     type Bound<'p, 'a> = BoundPipeline<'p, 'a>;
+
+    fn all(problem: &Problem, isa: Isa) -> Vec<Self> {
+        let cores = |unit| {
+            let rows = super::KERNELS.iter().filter(move |row| isa.has(row.isa));
+            rows.filter_map(move |core| Self::new(problem.clone(), unit, core).ok())
+        };
+        units(isa).flat_map(cores).collect()
+    }
 
     fn rows(&self) -> [&'static str; 2] {
         [self.unit.name, self.core.name]

@@ -12,13 +12,13 @@ use tandem_base::{Engine, Engines, Isa, SpanMut, Strided, Task};
 
 use super::plan::{BLOCK, FREQUENCIES, Plan, odd_lines};
 use super::run::{self, Job};
-use super::{Costs, engine, supports};
-use crate::conv::{Args, Conv, Problem};
+use super::{Costs, ROWS, engine, supports};
+use crate::conv::{Args, Conv, KERNELS, Problem};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{self, Gemm};
 use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, Workspace, available};
 use crate::panels;
-use crate::pipeline::{Pipelined, Stages};
+use crate::pipeline::{Pipelined, Stages, units};
 use crate::widen;
 
 /// Bytes of transformed inputs, or of products, that a group has about: with their other buffer they stay in L2.
@@ -119,7 +119,7 @@ impl Pipeline {
         let widest = (plan.blocks() * BLOCK).max(panels::padded(plan.columns));
         let fitting = bytes / (4 * FREQUENCIES * widest);
         let even = plan.tiles().div_ceil(GROUPS);
-        let group = fitting.min(even).next_multiple_of(POSITIONS).min(plan.tiles());
+        let group = fitting.min(even).max(1).next_multiple_of(POSITIONS).min(plan.tiles());
         let workspace = Workspace::default();
         let mut all = Self { problem, plan, group, unit, cores, row, costs, on_cores, workspace };
         let mut per_worker = 0;
@@ -308,6 +308,17 @@ unsafe fn filters<E: run::Engine>(all: &Pipeline, job: &Job<'_, '_>, tile: usize
 impl Pipelined for Pipeline {
     type Of = Conv;
     type Bound<'p, 'a> = BoundPipeline<'p, 'a>;
+
+    fn all(problem: &Problem, isa: Isa) -> Vec<Self> {
+        let cores = |unit| {
+            let rows = KERNELS.iter().filter(move |row| ROWS.contains(&row.name) && isa.has(row.isa));
+            rows.filter_map(move |row| {
+                let cores = gemm::KERNELS.iter().find(|cores| cores.isa == row.isa)?;
+                Self::new(problem.clone(), unit, cores, row).ok()
+            })
+        };
+        units(isa).flat_map(cores).collect()
+    }
 
     fn rows(&self) -> [&'static str; 2] {
         [self.unit.name, self.row.name]
