@@ -13,7 +13,7 @@ pub enum Engine {
     Unit,
 }
 
-/// What may compute a task's tiles.
+/// What may compute a phase's tiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Engines {
     /// Any number of cores.
@@ -22,6 +22,8 @@ pub enum Engines {
     Units,
     /// Either, tile by tile.
     Both(Pace),
+    /// The first so many tiles units, the others cores, which compute all where no unit is free.
+    Apart(usize),
 }
 
 /// How long engines take for a tile, in ns.
@@ -67,8 +69,8 @@ pub unsafe trait Task: Sync {
     fn scratch(&self) -> usize {
         0
     }
-    /// What may compute its tiles.
-    fn engines(&self) -> Engines {
+    /// What may compute a phase's tiles.
+    fn engines(&self, _phase: usize) -> Engines {
         Engines::Cores
     }
     /// Is told the pace that was seen, of tasks for both engines.

@@ -5,7 +5,7 @@ mod conversions;
 mod engines;
 
 use tandem_base::{Isa, Strided, mem::ALIGN};
-use tandem_kernels::{Choice, Cost, Family, Kernel, Rates, moves, price, select};
+use tandem_kernels::{Choice, Cost, Family, Kernel, Rates, Workspace, moves, price, select};
 use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
@@ -385,7 +385,7 @@ impl<'m> Planner<'m> {
         let kernel = (choice.kernel.name.to_owned(), engines::name(choice.kernel.engine()));
         let taken = choice.kernel.take(problem);
         let workspace = taken.workspace();
-        let shared = (workspace.shared > 0).then(|| self.buffer(Strided::contiguous(&[workspace.shared]), 1));
+        let shared = self.shared(workspace);
         let buffers = operands.buffers().into_iter().chain(shared.map(|s| s.buffer)).collect();
         let step = Box::new(KernelStep { taken, operands, shared });
         self.push(site, about, kernel, work, Memory { buffers, scratch: workspace.per_worker }, step);
@@ -408,6 +408,11 @@ impl<'m> Planner<'m> {
         let at = taken.get(*candidate).or(taken.last()).map(|&(i, ..)| i);
         let other = at.and_then(|i| select(&rows[i..=i], problem, *isa, rates));
         other.filter(|_| *candidate > 0).unwrap_or(choice)
+    }
+
+    /// A buffer for what workers share.
+    fn shared(&mut self, workspace: Workspace) -> Option<Operand> {
+        (workspace.shared > 0).then(|| self.buffer(Strided::contiguous(&[workspace.shared]), 1))
     }
 
     /// Appends a step.

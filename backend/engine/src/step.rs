@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use tandem_base::{Crew, Lease, Scratch, Span, SpanMut, Strided};
+use tandem_kernels::attention::{Attention, Pipeline};
 use tandem_kernels::{ArgError, Both, Divide, Element, Family, Taken};
 
 use crate::error::Error;
@@ -133,6 +134,11 @@ impl<'a> Run<'_, 'a> {
         self.elements_mut(operand)
     }
 
+    /// What workers share, empty for `None`.
+    pub fn shared(&self, operand: Option<&Operand>) -> Option<SpanMut<'a, u8>> {
+        operand.map_or(Some(SpanMut::empty()), |operand| self.bytes_mut(operand, 1))
+    }
+
     /// Weights of a float.
     pub fn weight<E: Element>(&self, constant: usize) -> Option<Span<'a, E>> {
         self.constant(constant)?.cast()
@@ -179,10 +185,7 @@ impl<F: Family, B: Bind<F>> Step for KernelStep<F, B> {
         let unreachable =
             || Fault::Plan(format!("{}: an operand lies outside its memory", self.taken.kernel().name));
         let args = self.operands.args(run).ok_or_else(unreachable)?;
-        let shared = match &self.shared {
-            Some(operand) => run.bytes_mut(operand, 1).ok_or_else(unreachable)?,
-            None => SpanMut::empty(),
-        };
+        let shared = run.shared(self.shared.as_ref()).ok_or_else(unreachable)?;
         let task = self.taken.bind(args, shared).map_err(|e| match e {
             ArgError::Place { .. } => Fault::Argument(e.to_string()),
             _ => Fault::Plan(format!("{}: {e}", self.taken.kernel().name)),
@@ -204,6 +207,24 @@ impl<F: Divide, B: Bind<F>> Step for BothStep<F, B> {
         let args = self.operands.args(run);
         let args = args.ok_or_else(|| fault("an operand lies outside its memory".to_owned()))?;
         let task = self.both.bind(args).map_err(|e| fault(e.to_string()))?;
+        run.crew.run(&task, run.scratch);
+        Ok(())
+    }
+}
+
+/// Attention by units and cores.
+pub(crate) struct PipelineStep<B> {
+    pub pipeline: Pipeline,
+    pub operands: B,
+    pub shared: Option<Operand>,
+}
+
+impl<B: Bind<Attention>> Step for PipelineStep<B> {
+    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault> {
+        let fault = |what: String| Fault::Plan(format!("{}: {what}", Attention::NAME));
+        let places = self.operands.args(run).zip(run.shared(self.shared.as_ref()));
+        let (args, shared) = places.ok_or_else(|| fault("an operand lies outside its memory".to_owned()))?;
+        let task = self.pipeline.bind(args, shared).map_err(|e| fault(e.to_string()))?;
         run.crew.run(&task, run.scratch);
         Ok(())
     }

@@ -115,6 +115,37 @@ fn units_and_cores_share_steps() {
     }
 }
 
+/// Heads of more queries than one group, on a unit that multiplies quicker than cores: products there, exponentials on cores,
+/// the bits those of cores alone.
+#[test]
+fn units_and_cores_share_attention() {
+    let mut b = Builder::default();
+    let [q, k, v] = [[2, 3, 200, 16], [2, 3, 180, 16], [2, 3, 180, 16]].map(|sizes| b.input(&sizes));
+    let out = b.attention(q, k, v);
+    b.output(out);
+    let (model, cores) = (b.finish(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
+    let alone = LoadOptions { isa: Some(cores), ..LoadOptions::default() };
+    let mut alone = model.load(&alone).unwrap();
+    let inputs = model.inputs(&alone, 3);
+    let expected = run(&mut alone, &inputs, 1).unwrap();
+    for &unit in units() {
+        for planned in [1, 4] {
+            let team = TeamRates { threads: planned, cores: planned as f64, ..TeamRates::default() };
+            let rates = Some(Rates { team, ..Rates::default() });
+            let mut method = check_with(&model, &LoadOptions { rates, ..beside(cores, unit) });
+            let step = &method.report().steps[0];
+            assert!(step.engine == "both" && step.reason.contains("groups in the matrix unit"), "{step:?}");
+            for threads in [1, 3] {
+                let together = run(&mut method, &inputs, threads).unwrap();
+                let same = |(a, b): (&Vec<f32>, &Vec<f32>)| {
+                    a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
+                };
+                assert!(expected.iter().zip(&together).all(same), "{unit}, {threads} threads");
+            }
+        }
+    }
+}
+
 #[test]
 fn softmax_and_depthwise() {
     for &unit in units() {

@@ -8,7 +8,7 @@ use tandem_base::team::{Scratch, Team};
 use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
 use tandem_kernels::quant::Affine;
 use tandem_kernels::{Element, Epilogue, EpilogueArgs, Family, Kernel, Rates, select};
-use tandem_kernels::{conv, convert, depthwise, gemm, panels, qconv, qgemm, softmax};
+use tandem_kernels::{attention, conv, convert, depthwise, gemm, panels, qconv, qgemm, softmax};
 
 /// A case's name and the steps it takes.
 type Case = (&'static str, fn(&mut Op));
@@ -38,6 +38,7 @@ const CASES: &[Case] = &[
     }),
     ("conv_static_int8", |op| conv_q(op, image([1, 64, 56, 56], NCHW))),
     ("conv_static_int8_nhwc", |op| conv_q(op, image([1, 64, 56, 56], NHWC))),
+    ("attention_f32", |op| attention_f32(op, [1, 12, 197, 64])),
     ("softmax_f32", |op| softmax_f32(op, &[256, 1024])),
     ("depthwise_f32", |op| depthwise_f32(op, image([1, 64, 56, 56], NCHW))),
     ("depthwise_f32_nhwc", |op| depthwise_f32(op, image([1, 64, 56, 56], NHWC))),
@@ -197,6 +198,25 @@ fn softmax_f32(op: &mut Op, sizes: &[usize]) {
     let problem = softmax::Problem { src: shape, dst: shape, dim: sizes.len() - 1, log: false };
     let args = softmax::Args { src: floats(shape.extent()), dst: room(shape.extent()) };
     op.step(softmax::KERNELS, problem, args);
+}
+
+/// As many keys as queries, heads side by side: by units and cores where `--isa` has both and no row is asked for.
+fn attention_f32(op: &mut Op, sizes: [usize; 4]) {
+    let all = Strided::with_order(&sizes, &[0, 2, 1, 3]);
+    let scale = 1.0 / (sizes[3] as f32).sqrt();
+    let problem = attention::Problem { q: all, k: all, v: all, mask: None, dst: all, scale, causal: false };
+    let [q, k, v] = [(); 3].map(|()| floats(all.extent()));
+    let args = attention::Args { q, k, v, mask: Span::empty(), dst: room(all.extent()) };
+    let unit = gemm::KERNELS.iter().find(|row| row.isa == Isa::SME2 && op.isa.has(row.isa));
+    let core = select(attention::KERNELS, &problem, op.isa, &Rates::default()).map(|choice| choice.kernel);
+    let Some((unit, core)) = unit.zip(core).filter(|_| op.row.is_empty()) else {
+        return op.step(attention::KERNELS, problem, args);
+    };
+    println!("attention {}+{}", unit.name, core.name);
+    let all = attention::Pipeline::new(problem, unit, core).expect("for both");
+    let all: &'static attention::Pipeline = Box::leak(Box::new(all));
+    let shared = buffer(all.workspace().shared);
+    op.steps.push(Box::new(all.bind(args, shared).expect("operands fit")));
 }
 
 fn image(sizes: [usize; 4], order: [u8; 4]) -> Strided {

@@ -398,7 +398,7 @@ unsafe impl<F: Family> Task for Bound<'_, '_, F> {
     fn scratch(&self) -> usize {
         self.scratch
     }
-    fn engines(&self) -> Engines {
+    fn engines(&self, _: usize) -> Engines {
         match self.kernel.engine() {
             Engine::Core => Engines::Cores,
             Engine::Unit => Engines::Units,

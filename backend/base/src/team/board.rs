@@ -5,7 +5,8 @@
 //! computed. The caller writes `job` while nothing is unclaimed and nothing is unfinished, then stores `unclaimed`. A
 //! thread claims tiles by taking them off one end of `unclaimed`, and only then reads `job`; after computing them it adds
 //! them to `finished`. The caller goes on when all are finished. Threads with even numbers claim at the front, the others
-//! at the back: most tiles of a step then lie next to the same thread's tiles of the step before, in its caches. Who may
+//! at the back: most tiles of a step then lie next to the same thread's tiles of the step before, in its caches. Where the
+//! first tiles are for units, their drivers claim these at the front and all others at the back. Who may
 //! claim is part of the word: a thread that looked before the phase began finds it changed. So
 //!
 //! - a claim is always one of the current phase, however long ago the thread looked: there is no stale pointer to act
@@ -13,8 +14,9 @@
 //! - `job` is read between a claim and its tiles' finish only, and written outside of that;
 //! - `unclaimed.store(Release)` → claim (`Acquire`; claims between are read-modify-writes and continue the release
 //!   sequence): the job and everything written in earlier phases is visible to whoever claims;
-//! - who drives a unit and at what pace engines work is stored before `unclaimed` and read behind it: a thread that saw a later
-//!   phase's fails to claim. Paces only set the size of claims;
+//! - who drives a unit, which tiles are for units and at what pace engines work is stored before `unclaimed` and read behind
+//!   it: a thread that saw a later phase's fails to claim. One that saw an earlier phase's may succeed where both phases have
+//!   as many tiles left: what it claims as is decided behind the claim, and before only how much;
 //! - `finished.fetch_add(Release)` → `load(Acquire)` of the total: everything the tiles wrote is visible to the caller,
 //!   and every read of `job` comes before its next write.
 
@@ -104,8 +106,10 @@ pub(crate) struct Board {
     threads: AtomicUsize,
     /// Those of them that drive units in this phase, the ones of the lowest numbers.
     units: AtomicUsize,
-    /// Whether tiles are for units and cores.
+    /// Whether tiles are for either engine.
     both: AtomicBool,
+    /// If not, the tiles before this one are for units, the others for cores.
+    split: AtomicUsize,
     /// Bits of the ns a core and a unit take for a tile: planned at first, then seen.
     pace: [AtomicU64; 2],
     /// Workers that have come.
@@ -142,6 +146,7 @@ impl Board {
             threads: AtomicUsize::new(1),
             units: AtomicUsize::new(0),
             both: AtomicBool::new(false),
+            split: AtomicUsize::new(0),
             pace: [const { AtomicU64::new(0) }; 2],
             joined: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
@@ -200,13 +205,16 @@ impl Board {
 
     /// Says who may claim and at what pace, before there is something to claim; the number of workers who may.
     fn engage(&self, engines: Engines, units: usize) -> usize {
-        let (pace, workers) = match engines {
-            Engines::Cores => (Pace { core: 1.0, unit: f64::INFINITY }, usize::MAX),
-            Engines::Units => (Pace { core: f64::INFINITY, unit: 1.0 }, units),
-            Engines::Both(pace) => (pace, usize::MAX),
+        let alike = Pace { core: 1.0, unit: 1.0 };
+        let (pace, workers, split) = match engines {
+            Engines::Cores => (alike, usize::MAX, 0),
+            Engines::Units => (alike, units, usize::MAX),
+            Engines::Both(pace) => (pace, usize::MAX, 0),
+            Engines::Apart(first) => (alike, usize::MAX, if units > 0 { first } else { 0 }),
         };
-        self.units.store(if engines == Engines::Cores { 0 } else { units }, Ordering::Relaxed);
+        self.units.store(units, Ordering::Relaxed);
         self.both.store(matches!(engines, Engines::Both(_)), Ordering::Relaxed);
+        self.split.store(split, Ordering::Relaxed);
         self.set_pace(Engine::Core, pace.core);
         self.set_pace(Engine::Unit, pace.unit);
         workers
@@ -222,19 +230,38 @@ impl Board {
         Pace { core, unit }
     }
 
-    /// What a worker claims of what is left, and as what. Who drives a unit that had better leave the rest to cores is one.
-    fn claim(&self, worker: usize, left: Left) -> (Engine, usize) {
+    /// What a worker claims of what is left: as what, how much, and whether at the front. Who drives a unit is a core where
+    /// none of the rest is the unit's, or had better be left to cores.
+    fn claim(&self, worker: usize, left: Left) -> (Engine, usize, bool) {
         let threads = self.threads.load(Ordering::Relaxed).min(left.workers());
         let units = self.units.load(Ordering::Relaxed).min(threads);
-        let share = Share { units, cores: threads - units, pace: self.pace() };
-        let claim = |engine| (engine, share.claim(engine, left.range().len()));
-        if worker >= units {
-            return claim(Engine::Core);
+        let (drives, even, pace) = (worker < units, worker.is_multiple_of(2), self.pace());
+        let Range { start, end } = left.range();
+        if self.both.load(Ordering::Relaxed) {
+            let share = Share { units, cores: threads - units, pace };
+            let claim = |engine| (engine, share.claim(engine, end - start), even);
+            return match claim(Engine::Unit) {
+                unit if drives && unit.1 > 0 => unit,
+                _ => claim(Engine::Core),
+            };
         }
-        match claim(Engine::Unit) {
-            (_, 0) => claim(Engine::Core),
-            unit => unit,
+        let split = self.split.load(Ordering::Relaxed).clamp(start, end);
+        if drives && start < split {
+            let take = Share { units, cores: 0, pace }.claim(Engine::Unit, split - start);
+            return (Engine::Unit, take, even || split < end);
         }
+        let take = Share { units: 0, cores: threads, pace }.claim(Engine::Core, end - split);
+        (Engine::Core, take, even && split == start)
+    }
+
+    /// What a worker computes tiles as that it has claimed as `engine`.
+    fn engine(&self, worker: usize, engine: Engine, tiles: &Range<usize>) -> Engine {
+        let drives = worker < self.units.load(Ordering::Relaxed);
+        let of_unit = match self.both.load(Ordering::Relaxed) {
+            true => engine == Engine::Unit,
+            false => tiles.end <= self.split.load(Ordering::Relaxed),
+        };
+        if drives && of_unit { Engine::Unit } else { Engine::Core }
     }
 
     /// Works as one of the crew until the board is closed.
@@ -262,14 +289,15 @@ impl Board {
             if left.range().is_empty() || worker >= left.workers() {
                 return worked;
             }
-            let (engine, take) = self.claim(worker, left);
+            let (engine, take, front) = self.claim(worker, left);
             if take == 0 {
                 return worked;
             }
-            let (rest, tiles) = left.without(take, worker.is_multiple_of(2));
+            let (rest, tiles) = left.without(take, front);
             let claimed =
                 self.unclaimed.0.compare_exchange_weak(left.0, rest.0, Ordering::Acquire, Ordering::Relaxed);
             if claimed.is_ok() {
+                let engine = self.engine(worker, engine, &tiles);
                 // SAFETY: these tiles are this thread's, and so is its number.
                 unsafe { self.compute(worker, engine, tiles) }
                 worked = true;

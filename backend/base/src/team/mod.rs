@@ -131,7 +131,7 @@ impl Team {
     }
 }
 
-/// Units a crew drives while a task runs.
+/// Units a crew drives while a phase runs.
 struct Driven<'a> {
     team: &'a Team,
     count: usize,
@@ -240,26 +240,23 @@ impl Crew<'_> {
         self.recruit();
         let bytes = task.scratch();
         assert!(scratch.reserve(self.wanted, bytes), "no room for {bytes} bytes of scratch a thread");
-        let engines = task.engines();
-        let units = match engines {
-            Engines::Cores => self.team.drive(0),
-            Engines::Units => self.team.drive_some(self.wanted),
-            Engines::Both(_) => self.team.drive(self.wanted),
-        };
         for phase in 0..task.phases() {
-            match task.tiles(phase) {
-                0 => {}
-                tiles
-                    if self.threads > 1 && tiles > 1 && !(engines == Engines::Units && units.count == 1) =>
-                {
-                    self.share(task, phase, tiles, (engines, units.count), scratch.base(bytes), bytes);
-                }
-                tiles => {
-                    let (base, _) = scratch.base(bytes);
-                    // SAFETY: `base` has at least `bytes`.
-                    let memory = unsafe { SpanMut::from_raw(base, bytes) };
-                    alone(task, phase, tiles, (engines, units.count), memory);
-                }
+            let (engines, tiles) = (task.engines(phase), task.tiles(phase));
+            if tiles == 0 {
+                continue;
+            }
+            let units = match engines {
+                Engines::Cores | Engines::Apart(0) => self.team.drive(0),
+                Engines::Units => self.team.drive_some(self.wanted),
+                Engines::Both(_) | Engines::Apart(_) => self.team.drive(self.wanted),
+            };
+            if self.threads > 1 && tiles > 1 && !(engines == Engines::Units && units.count == 1) {
+                self.share(task, phase, tiles, (engines, units.count), scratch.base(bytes), bytes);
+            } else {
+                let (base, _) = scratch.base(bytes);
+                // SAFETY: `base` has at least `bytes`.
+                let memory = unsafe { SpanMut::from_raw(base, bytes) };
+                alone(task, phase, tiles, (engines, units.count), memory);
             }
         }
     }
@@ -288,7 +285,7 @@ impl Crew<'_> {
     }
 }
 
-/// A phase on this thread: on a unit, where it has one and that is not the slower engine.
+/// A phase on this thread: on a unit what may be a unit's, where it has one and that is not the slower engine.
 fn alone(
     task: &dyn Task,
     phase: usize,
@@ -296,17 +293,23 @@ fn alone(
     (engines, units): (Engines, usize),
     scratch: SpanMut<'_, u8>,
 ) {
-    let engine = match engines {
-        Engines::Cores => Engine::Core,
-        Engines::Units => Engine::Unit,
-        Engines::Both(pace) if units > 0 && pace.unit <= pace.core => Engine::Unit,
-        Engines::Both(_) => Engine::Core,
+    let of_unit = match engines {
+        Engines::Units => tiles,
+        Engines::Both(pace) if units > 0 && pace.unit <= pace.core => tiles,
+        Engines::Apart(first) if units > 0 => first.min(tiles),
+        Engines::Cores | Engines::Both(_) | Engines::Apart(_) => 0,
     };
-    let both = if let Engines::Both(pace) = engines { Some((pace, Instant::now())) } else { None };
-    // SAFETY: one call covers the phase, phases come in order, the scratch is this thread's.
-    unsafe { task.run(engine, phase, 0..tiles, scratch) }
-    if let Some((pace, start)) = both {
-        task.seen(pace.with(engine, start.elapsed().as_nanos() as f64 / tiles as f64));
+    let start = if let Engines::Both(pace) = engines { Some((pace, Instant::now())) } else { None };
+    for (engine, tiles) in [(Engine::Unit, 0..of_unit), (Engine::Core, of_unit..tiles)] {
+        if tiles.is_empty() {
+            continue;
+        }
+        let count = tiles.len() as f64;
+        // SAFETY: every tile once, phases come in order, the scratch is this thread's.
+        unsafe { task.run(engine, phase, tiles, scratch) }
+        if let Some((pace, start)) = start {
+            task.seen(pace.with(engine, start.elapsed().as_nanos() as f64 / count));
+        }
     }
 }
 

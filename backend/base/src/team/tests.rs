@@ -64,7 +64,7 @@ unsafe impl Task for Waves {
     fn scratch(&self) -> usize {
         64
     }
-    fn engines(&self) -> Engines {
+    fn engines(&self, _: usize) -> Engines {
         self.engines
     }
     fn seen(&self, pace: Pace) {
@@ -77,6 +77,7 @@ unsafe impl Task for Waves {
         self.ran.lock().unwrap().insert((thread::current().id(), engine));
         if engine == Engine::Unit {
             self.of_units.fetch_add(tiles.len(), Ordering::Relaxed);
+            assert!(!matches!(self.engines, Engines::Apart(first) if tiles.end > first), "{tiles:?}");
         }
         let mark = tiles.start as u8;
         scratch.fill(mark);
@@ -271,6 +272,23 @@ fn units_and_cores_share_a_task() {
     }
 }
 
+/// A task whose first tiles are for units: these and no others run there, on at most as many threads as there are units.
+#[test]
+fn units_compute_the_first_tiles() {
+    let (team, mut scratch) = (three_units(), Scratch::default());
+    for round in 0..ROUNDS {
+        let (phases, tiles) = (1 + round % 3, 1 + round % 97);
+        let first = [0, 1, tiles / 3, tiles - 1, tiles][round % 5];
+        let mut task = Waves::new(phases, tiles);
+        task.engines = Engines::Apart(first);
+        team.enter(1 + round % 8).run(&task, &mut scratch);
+        task.check();
+        assert_eq!(task.of_units.into_inner(), phases * first);
+        let ran = task.ran.into_inner().unwrap();
+        assert!(ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count() <= 3, "{ran:?}");
+    }
+}
+
 /// Two crews and one unit: the second computes on cores what both engines may, and waits for what is the unit's.
 #[test]
 fn crews_share_units() {
@@ -280,6 +298,10 @@ fn crews_share_units() {
     assert_eq!((driven.count, team.drive(1).count), (1, 0));
     let mut task = Waves::new(1, 40);
     task.engines = Engines::Both(Pace { core: 1e9, unit: 1.0 });
+    team.enter(2).run(&task, &mut Scratch::default());
+    task.check();
+    assert_eq!(task.of_units.load(Ordering::Relaxed), 0, "the unit is another crew's");
+    task.engines = Engines::Apart(30);
     team.enter(2).run(&task, &mut Scratch::default());
     task.check();
     assert_eq!(task.of_units.load(Ordering::Relaxed), 0, "the unit is another crew's");

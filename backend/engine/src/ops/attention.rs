@@ -96,7 +96,7 @@ impl Operator for AttentionT {
                 let src = vec![Some(q), Some(k), Some(v), mask];
                 p.kernel(site, about, rows, problem, Halves { src, constants: vec![], dst })
             },
-            p.kernel(site, about, attention::KERNELS, problem, Operands { q, k, v, mask, dst })
+            p.pipelined(site, about, problem, Operands { q, k, v, mask, dst })
         )
     }
 }

@@ -2,11 +2,12 @@
 
 use tandem_base::team::claim::{self, Share};
 use tandem_base::{Engine, Pace};
-use tandem_kernels::{Both, Choice, Divide, Family, Kernel, Rates, TeamRates, select};
+use tandem_kernels::attention::{self, Attention, Pipeline};
+use tandem_kernels::{Both, Choice, Divide, Family, Kernel, Rates, TeamRates, gemm, select};
 
 use super::{About, Memory, Planner, Site, Work};
 use crate::error::Error;
-use crate::step::{Bind, BothStep};
+use crate::step::{Bind, BothStep, PipelineStep};
 
 /// What both engines are predicted to gain at least, relative to the better one alone, to be worth meeting for.
 const GAIN: f64 = 0.03;
@@ -51,9 +52,8 @@ impl Planner<'_> {
         problem: F::Problem,
         operands: B,
     ) -> Result<(), Error> {
-        let (rates, isa) = (self.target.rates, self.target.isa);
-        let may_share = self.target.share && self.trial.is_none() && isa != isa.without_units();
-        let choice = may_share.then(|| select(rows, &problem, isa, &rates)).flatten();
+        let rates = self.target.rates;
+        let choice = self.alone(rows, &problem);
         let together =
             choice.as_ref().and_then(|choice| Some((choice, together(rows, &problem, choice, &rates)?)));
         let Some((choice, together)) = together else {
@@ -76,6 +76,55 @@ impl Planner<'_> {
         let step = Box::new(BothStep { both: together.both, operands });
         self.push(site, about, (format!("{unit}+{core}"), "both"), work, memory, step);
         Ok(())
+    }
+
+    /// As [`Planner::kernel`], products in units and exponentials on cores where that is predicted to end soonest, on one
+    /// thread as on several.
+    pub fn pipelined<B: Bind<Attention> + 'static>(
+        &mut self,
+        site: Site<'_>,
+        about: About<'_>,
+        problem: attention::Problem,
+        operands: B,
+    ) -> Result<(), Error> {
+        let (rates, isa) = (self.target.rates, self.target.isa);
+        let choice = self.alone(attention::KERNELS, &problem);
+        let pipeline = choice.as_ref().and_then(|choice| {
+            let units = gemm::KERNELS.iter().filter(|row| row.engine() == Engine::Unit && isa.has(row.isa));
+            let all = units.filter_map(|unit| Pipeline::new(problem.clone(), unit, choice.kernel).ok());
+            let timed = all.map(|all| (all.ns(&rates), all)).min_by(|(a, _), (b, _)| a.total_cmp(b));
+            let (finish, all) = timed.filter(|(ns, _)| *ns < choice.together_ns * (1.0 - GAIN))?;
+            Some((choice, finish, all))
+        });
+        let Some((choice, finish, pipeline)) = pipeline else {
+            return self.kernel(site, about, attention::KERNELS, problem, operands);
+        };
+        let (unit, core) = pipeline.rows();
+        let reason = format!(
+            "products of {} groups in the matrix unit, exponentials on cores, done after {} of {} threads, alone {} after \
+             {}; {}",
+            pipeline.groups(),
+            micros(finish),
+            rates.team.threads,
+            choice.kernel.name,
+            micros(choice.together_ns),
+            candidates(choice),
+        );
+        let work = Work { cost: Attention::cost(&problem), ns: finish, reason };
+        let workspace = pipeline.workspace();
+        let shared = self.shared(workspace);
+        let buffers = operands.buffers().into_iter().chain(shared.map(|s| s.buffer)).collect();
+        let kernel = (format!("{}+{}", unit.name, core.name), "both");
+        let step = Box::new(PipelineStep { pipeline, operands, shared });
+        self.push(site, about, kernel, work, Memory { buffers, scratch: workspace.per_worker }, step);
+        Ok(())
+    }
+
+    /// The row to do without where engines may share the step.
+    fn alone<F: Family>(&self, rows: &'static [Kernel<F>], problem: &F::Problem) -> Option<Choice<F>> {
+        let isa = self.target.isa;
+        let may_share = self.target.share && self.trial.is_none() && isa != isa.without_units();
+        may_share.then(|| select(rows, problem, isa, &self.target.rates)).flatten()
     }
 }
 

@@ -21,48 +21,52 @@ use crate::simd::{Avx2, Avx512};
 use crate::simd::{Simd, entries, load_padded, math};
 
 /// Keys of a block, and the distance between its rows of scores: no power of two, so that rows share no cache set.
-const KEYS: usize = 1024;
+pub(super) const KEYS: usize = 1024;
 const STEP: usize = KEYS + 16;
 /// Register tiles of queries in a block.
 const TILES: usize = 4;
 
 /// Sizes of a problem.
 #[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    heads: usize,
-    kv_heads: usize,
-    queries: usize,
-    keys: usize,
-    d: usize,
-    dv: usize,
+pub(super) struct Sizes {
+    pub batch: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub queries: usize,
+    pub keys: usize,
+    pub d: usize,
+    pub dv: usize,
     /// Queries of a block.
-    block: usize,
+    pub block: usize,
 }
 
 impl Sizes {
     fn new<V: Tile>(p: &Problem) -> Self {
-        let [batch, heads, queries, d] = [0, 1, 2, 3].map(|i| p.q.size(i));
-        let [kv_heads, keys, dv] = [p.k.size(1), p.k.size(2), p.v.size(3)];
-        Self { batch, heads, kv_heads, queries, keys, d, dv, block: TILES * V::ROWS }
+        Self::with_blocks(p, TILES * V::ROWS)
     }
 
-    fn key_blocks(&self) -> usize {
+    pub fn with_blocks(p: &Problem, block: usize) -> Self {
+        let [batch, heads, queries, d] = [0, 1, 2, 3].map(|i| p.q.size(i));
+        let [kv_heads, keys, dv] = [p.k.size(1), p.k.size(2), p.v.size(3)];
+        Self { batch, heads, kv_heads, queries, keys, d, dv, block }
+    }
+
+    pub fn key_blocks(&self) -> usize {
         self.keys.div_ceil(KEYS)
     }
 
-    fn query_blocks(&self) -> usize {
+    pub fn query_blocks(&self) -> usize {
         self.queries.div_ceil(self.block)
     }
 
     /// Elements of the packed keys, then of the packed values, of a block.
-    fn packed(&self) -> [usize; 2] {
+    pub fn packed(&self) -> [usize; 2] {
         let keys = self.keys.min(KEYS);
         [self.d * panels::padded(keys), keys * panels::padded(self.dv)]
     }
 
     /// Packed blocks of keys and values.
-    fn blocks(&self) -> usize {
+    pub fn blocks(&self) -> usize {
         self.batch * self.kv_heads * self.key_blocks()
     }
 
@@ -75,7 +79,7 @@ impl Sizes {
     }
 
     /// Distance of two rows of scores.
-    fn step(&self) -> usize {
+    pub fn step(&self) -> usize {
         (self.keys.min(KEYS).next_multiple_of(16) + 16).min(STEP)
     }
 }
@@ -88,15 +92,28 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
     }
 }
 
-fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
+fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, work: f64) -> f64 {
     let s = Sizes::new::<V>(p);
     let rows = (s.batch * s.heads * s.queries.next_multiple_of(V::ROWS)) as f64;
     let (keys, columns) = (panels::padded(s.keys) as f64, panels::padded(s.dv) as f64);
     let seen = if p.causal { 0.55 } else { 1.0 };
     let flops = 2.0 * rows * keys * (s.d as f64 + columns) * seen;
-    let packed = (s.blocks() * s.packed().iter().sum::<usize>()) as f64;
-    let exps = rows * keys * seen * 5.0 * 16.0 / V::LANES as f64 / rates.vector_gelems;
-    flops / (share * rates.fma_gflops) + exps + 0.5 * packed + 40.0 * rows
+    flops / (share * rates.fma_gflops) + weights_ns(work, rows, keys * seen, rates) + packing_ns(s)
+}
+
+/// Element-wise work that a score takes until it is a weight, of each instruction set: timed on AVX, counted on NEON.
+pub(super) const WORK_AVX512: f64 = 5.0;
+pub(super) const WORK_AVX2: f64 = 10.0;
+pub(super) const WORK_NEON: f64 = 5.0;
+
+/// Scores of `rows` of `keys` to weights, in ns.
+pub(super) fn weights_ns(work: f64, rows: f64, keys: f64, rates: &Rates) -> f64 {
+    rows * keys * work / rates.vector_gelems + 40.0 * rows
+}
+
+/// All keys and values to panels, in ns.
+pub(super) fn packing_ns(s: Sizes) -> f64 {
+    0.5 * (s.blocks() * s.packed().iter().sum::<usize>()) as f64
 }
 
 #[inline(always)]
@@ -123,8 +140,17 @@ unsafe fn run<V: Tile>(
 }
 
 /// Packs one block of keys and values.
+///
+/// # Safety
+/// `Attention::check` passed; `shared` has room for all blocks.
 #[inline(always)]
-unsafe fn pack_block<V: Tile>(p: &Problem, args: &Args<'_>, s: Sizes, tile: usize, shared: *mut f32) {
+pub(super) unsafe fn pack_block<V: Tile>(
+    p: &Problem,
+    args: &Args<'_>,
+    s: Sizes,
+    tile: usize,
+    shared: *mut f32,
+) {
     let (head, block) = (tile / s.key_blocks(), tile % s.key_blocks());
     let (b, h, first) = (head / s.kv_heads, head % s.kv_heads, block * KEYS);
     let n = (s.keys - first).min(KEYS);
@@ -159,15 +185,17 @@ unsafe fn panel_by_panel<V: Tile>(from: Matrix, to: *mut f32, rows: usize, colum
 }
 
 /// Some queries of one head, and where their scores go.
-struct Block {
+pub(super) struct Block {
     /// Batch, head, first query, number of queries.
-    at: [usize; 4],
-    scores: *mut f32,
-    step: usize,
+    pub at: [usize; 4],
+    pub scores: *mut f32,
+    pub step: usize,
+    /// What scores are to be multiplied with.
+    pub scale: f32,
     /// Largest score of every row so far, and the sum of exponentials.
-    largest: *mut f32,
-    sums: *mut f32,
-    dst: *mut f32,
+    pub largest: *mut f32,
+    pub sums: *mut f32,
+    pub dst: *mut f32,
 }
 
 #[inline(always)]
@@ -189,9 +217,8 @@ unsafe fn queries<V: Tile>(
         let (largest, sums) = (scratch, scratch.add(s.block));
         let place = b * d[0] + h * d[1] + first * d[2];
         let (dst, sofar) = (args.dst.ptr().add(place), args.dst.read().skip(place));
-        let block = Block { at: [b, h, first, rows], scores, step: s.step(), largest, sums, dst };
-        std::slice::from_raw_parts_mut(largest, rows).fill(f32::NEG_INFINITY);
-        std::slice::from_raw_parts_mut(sums, rows).fill(0.0);
+        let at = [b, h, first, rows];
+        let block = Block { at, scores, step: s.step(), scale: 1.0, largest, sums, dst };
         let [keys, values] = s.packed();
         let seen = if p.causal { s.keys.min(first + rows) } else { s.keys };
         if seen == 0 {
@@ -210,26 +237,33 @@ unsafe fn queries<V: Tile>(
             let weighted = Product { lhs, k: n, weight: packed.add(keys), columns: s.dv };
             weighted.run::<V>(rows, 1.0, (dst, d[2]), if start > 0 { sofar } else { None });
         }
-        for row in 0..rows {
-            let sum = *sums.add(row);
-            scale_row::<V>(dst.add(row * d[2]), s.dv, if sum == 0.0 { 0.0 } else { 1.0 / sum });
+        for row in 0..if seen > 0 { rows } else { 0 } {
+            scale_row::<V>(dst.add(row * d[2]), s.dv, share(*sums.add(row)));
         }
     }
 }
 
+/// What a sum of weighted values is to be multiplied with where the weights' sum is `sum`.
+pub(super) fn share(sum: f32) -> f32 {
+    if sum == 0.0 { 0.0 } else { 1.0 / sum }
+}
+
 /// rows x k times packed k x columns.
-struct Product {
+pub(super) struct Product {
     /// First element and distance of rows.
-    lhs: (*const f32, usize),
-    k: usize,
-    weight: *const f32,
-    columns: usize,
+    pub lhs: (*const f32, usize),
+    pub k: usize,
+    pub weight: *const f32,
+    pub columns: usize,
 }
 
 impl Product {
     /// dst = alpha * product + residual, which lies as dst does.
+    ///
+    /// # Safety
+    /// All named elements can be read or written; the CPU has the vector's instructions.
     #[inline(always)]
-    unsafe fn run<V: Tile>(
+    pub unsafe fn run<V: Tile>(
         &self,
         rows: usize,
         alpha: f32,
@@ -269,9 +303,13 @@ impl Product {
     }
 }
 
-/// From scores of keys `keys` to their exponentials; sums and destination follow where a maximum grows.
+/// From scores of keys `keys` to their exponentials; sums, which begin with the first keys, and destination follow where a
+/// maximum grows.
+///
+/// # Safety
+/// `Attention::check` passed; scores, maxima and sums have room for the block's rows, which nobody else uses.
 #[inline(always)]
-unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Block, keys: Range<usize>) {
+pub(super) unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Block, keys: Range<usize>) {
     let [b, h, first, rows] = block.at;
     for row in 0..rows {
         let n =
@@ -279,12 +317,18 @@ unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Block, keys: Ra
         // SAFETY: the caller's: rows of scores, maxima, sums and the destination are this tile's.
         unsafe {
             let scores = block.scores.add(row * block.step);
+            if block.scale != 1.0 {
+                scale_row::<V>(scores, n, block.scale);
+            }
             if let Some(mask) = &p.mask {
                 let m = mask.strides();
                 let at = b * m[0] + h * m[1] + (first + row) * m[2] + keys.start * m[3];
                 add_mask::<V>(scores, args.mask.ptr().add(at), m[3], n);
             }
-            let old = *block.largest.add(row);
+            let (old, before) = match keys.start {
+                0 => (f32::NEG_INFINITY, 0.0),
+                _ => (*block.largest.add(row), *block.sums.add(row)),
+            };
             let largest = old.max(largest::<V>(scores, n));
             *block.largest.add(row) = largest;
             // Without a key to see every weight is 0; exponentials of -inf are.
@@ -292,7 +336,7 @@ unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Block, keys: Ra
             let sum = exponentials::<V>(scores, n, about);
             scores.add(n).write_bytes(0, keys.len() - n);
             let shrink = if keys.start == 0 || old == largest { 1.0 } else { (old - about).exp() };
-            *block.sums.add(row) = *block.sums.add(row) * shrink + sum;
+            *block.sums.add(row) = before * shrink + sum;
             if shrink != 1.0 {
                 scale_row::<V>(block.dst.add(row * p.dst.stride(2)), p.dst.size(3), shrink);
             }
@@ -377,7 +421,7 @@ pub(super) const AVX512: Kernel<Attention> = Kernel {
     name: "avx512-online-14x32",
     isa: Isa::AVX512,
     supports,
-    ns: |p, rates| ns::<Avx512>(p, rates, 0.85),
+    ns: |p, rates| ns::<Avx512>(p, rates, 0.85, WORK_AVX512),
     phases: |_| 2,
     tiles: tiles::<Avx512>,
     workspace: |p| Sizes::new::<Avx512>(p).workspace(),
@@ -390,7 +434,7 @@ pub(super) const AVX2: Kernel<Attention> = Kernel {
     name: "avx2-online-6x16",
     isa: Isa::AVX2,
     supports,
-    ns: |p, rates| ns::<Avx2>(p, rates, 0.75),
+    ns: |p, rates| ns::<Avx2>(p, rates, 0.75, WORK_AVX2),
     phases: |_| 2,
     tiles: tiles::<Avx2>,
     workspace: |p| Sizes::new::<Avx2>(p).workspace(),
@@ -403,7 +447,7 @@ pub(super) const NEON: Kernel<Attention> = Kernel {
     name: "neon-online-6x16",
     isa: Isa::NEON,
     supports,
-    ns: |p, rates| ns::<Neon>(p, rates, 0.75),
+    ns: |p, rates| ns::<Neon>(p, rates, 0.75, WORK_NEON),
     phases: |_| 2,
     tiles: tiles::<Neon>,
     workspace: |p| Sizes::new::<Neon>(p).workspace(),

@@ -2,10 +2,12 @@
 
 mod apart;
 mod blocked;
+mod pipeline;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use pipeline::{BoundPipeline, Pipeline};
 use tandem_base::{Span, SpanMut, Strided};
 
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};

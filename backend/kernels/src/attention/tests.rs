@@ -14,7 +14,7 @@ fn operand(r: &mut Random, sizes: [usize; 4]) -> Strided {
     }
 }
 
-fn problem(r: &mut Random, keys: &[usize]) -> Problem {
+pub(super) fn problem(r: &mut Random, keys: &[usize]) -> Problem {
     let (batch, kv_heads, group) = (r.pick(&[1, 2]), r.pick(&[1, 2, 3]), r.pick(&[1, 1, 2]));
     let (t, s) = (r.pick(&[0, 1, 5, 14, 15, 57, 120]), r.pick(keys));
     let (d, dv) = (r.pick(&[1, 8, 16, 33]), r.pick(&[1, 8, 16, 31, 48]));
@@ -35,15 +35,15 @@ fn problem(r: &mut Random, keys: &[usize]) -> Problem {
     }
 }
 
-struct Data {
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    mask: Vec<f32>,
+pub(super) struct Data {
+    pub q: Vec<f32>,
+    pub k: Vec<f32>,
+    pub v: Vec<f32>,
+    pub mask: Vec<f32>,
 }
 
 impl Data {
-    fn new(p: &Problem, r: &mut Random) -> Self {
+    pub fn new(p: &Problem, r: &mut Random) -> Self {
         let mut mask = r.floats(p.mask.map_or(0, |m| m.extent()));
         // Masks of models hold -inf.
         mask.iter_mut().filter(|x| **x < -1.0).for_each(|x| *x = f32::NEG_INFINITY);
@@ -52,12 +52,12 @@ impl Data {
     }
 }
 
-fn at(shape: &Strided, index: [usize; 4]) -> usize {
+pub(super) fn at(shape: &Strided, index: [usize; 4]) -> usize {
     index.iter().zip(shape.strides()).map(|(i, s)| i * s).sum()
 }
 
 /// A row of results.
-fn definition(p: &Problem, data: &Data, [b, h, i]: [usize; 3]) -> Vec<f64> {
+pub(super) fn definition(p: &Problem, data: &Data, [b, h, i]: [usize; 3]) -> Vec<f64> {
     let kv = h / (p.q.size(1) / p.k.size(1));
     let seen = if p.causal { p.k.size(2).min(i + 1) } else { p.k.size(2) };
     let score = |j: usize| {

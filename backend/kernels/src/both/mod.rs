@@ -127,7 +127,7 @@ unsafe impl<F: Divide> Task for BoundBoth<'_, '_, F> {
     fn scratch(&self) -> usize {
         self.both.scratch
     }
-    fn engines(&self) -> Engines {
+    fn engines(&self, _: usize) -> Engines {
         Engines::Both(self.both.pace())
     }
     fn seen(&self, pace: Pace) {

@@ -180,7 +180,7 @@ unsafe impl Task for Watched<'_> {
     fn scratch(&self) -> usize {
         self.task.scratch()
     }
-    fn engines(&self) -> Engines {
+    fn engines(&self, _: usize) -> Engines {
         Engines::Both(self.pace)
     }
     unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {

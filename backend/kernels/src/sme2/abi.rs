@@ -318,8 +318,8 @@ unsafe impl Task for Watched<'_> {
     fn scratch(&self) -> usize {
         self.task.scratch()
     }
-    fn engines(&self) -> Engines {
-        self.task.engines()
+    fn engines(&self, phase: usize) -> Engines {
+        self.task.engines(phase)
     }
     unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         self.most.fetch_max(1 + self.running.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
