@@ -16,7 +16,7 @@ from .names import Names
 from .schema import subgraph_generated as schema
 from .schema.blob import write_subgraph
 from .schema.subgraph_generated import ValueKind
-from .symbols import Symbols
+from .symbols import Symbols, sizes
 
 # A constant that grows by more than this when computed at export is computed at run time instead.
 FOLD_LIMIT = 1 << 20
@@ -39,7 +39,8 @@ class Builder:
 
     def __init__(self, program: ExportedProgram):
         self._program = program
-        self._symbols = Symbols(program.range_constraints)
+        self.ranges = program.range_constraints
+        self._symbols = Symbols(self.ranges)
         self._foldable: dict[fx.Node, bool] = {}
         self._constants = _constants(program)
         for node in program.graph.nodes:
@@ -67,7 +68,10 @@ class Builder:
         Raises:
             Unsupported: if a node cannot be taken, which a partitioner has ruled out.
         """
-        return _Build(self).run()
+        names = set(self._program.graph_signature.user_inputs)
+        inputs = [node for node in self._program.graph.nodes if node.op == "placeholder" and node.name in names]
+        self._symbols = Symbols(self.ranges, [expr for node in inputs for expr in sizes(node)])
+        return _Build(self).run(inputs)
 
     def _call(self, node: fx.Node) -> Call:
         return Call(node, self._is_constant)
@@ -152,10 +156,8 @@ class _Build:
         inputs = [i for i, value in enumerate(self.values) if value.kind == ValueKind.Input]
         return self.finish([encoded], inputs, [i for i in encoded.outputs if i >= 0])
 
-    def run(self) -> Subgraph:
-        graph, signature = self.program.graph, self.program.graph_signature
-        names = set(signature.user_inputs)
-        user_inputs = [n for n in graph.nodes if n.op == "placeholder" and n.name in names]
+    def run(self, user_inputs: list[fx.Node]) -> Subgraph:
+        graph = self.program.graph
         inputs = [self.host_value(node) for node in user_inputs]
         nodes = [
             self.node(node)

@@ -9,6 +9,7 @@ from executorch.exir.backend.partitioner import DelegationSpec, Partitioner, Par
 from executorch.exir.backend.utils import tag_constant_data
 from executorch.exir.dialects.edge._ops import EdgeOpOverload
 from torch import fx
+from torch._export.passes import ReplaceViewOpsWithViewCopyOpsPass
 from torch.export import ExportedProgram
 from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner, Partition
 from torch.fx.passes.operator_support import OperatorSupportBase
@@ -17,7 +18,7 @@ from . import ops
 from .backend import TandemBackend
 from .builder import Builder, is_size
 from .call import aten
-from .symbols import sizes, untold
+from .symbols import Told, sizes
 
 _DELEGATE = torch.ops.higher_order.executorch_call_delegate
 
@@ -48,26 +49,19 @@ class TandemPartitioner(Partitioner):
             return [], None
         if self._kept is None or self._kept[0] is not ep:
             builder = Builder(ep)
-            candidates = [node for node in ep.graph.nodes if node.target in ops.KEPT]
-            declined = {node.target for node in candidates if builder.reason(node) is not None}
-            self._kept = (ep, [target for target in ops.KEPT if target not in declined])
+            nodes = [node for node in ep.graph.nodes if node.target in ops.KEPT]
+            declined = {node.target for node in nodes if builder.reason(node) is not None}
+            kept = [target for target in ops.KEPT if target not in declined]
+            if ep.range_constraints:
+                kept = [target for target in kept if target not in _left(ep, kept)]
+            self._kept = (ep, kept)
         return self._kept[1], None
 
     def partition(self, exported_program: ExportedProgram) -> PartitionResult:
         """Tags every node taken with its partition's name."""
         self._kept = None
         builder = Builder(exported_program)
-        calls = [n for n in exported_program.graph.nodes if n.op == "call_function" and not is_size(n)]
-        reasons = {node: builder.reason(node) for node in calls}
-        support = _Support({n for n, reason in reasons.items() if reason is None and not builder.folds(n)})
-        capability = CapabilityBasedPartitioner(
-            exported_program.graph_module, support, allows_single_node_partition=True
-        )
-        partitions = [p for p in capability.propose_partitions() if not _views_of_the_host(p)]
-        for partition in list(partitions):
-            if untold := _untold(partition, builder):
-                partitions.remove(partition)
-                reasons |= dict.fromkeys(partition.nodes, f"no input next to it tells size {untold}")
+        partitions, reasons = _propose(exported_program, builder)
         for index, partition in enumerate(partitions):
             for node in partition.nodes:
                 node.meta["delegation_tag"] = f"tandem_{index}"
@@ -93,6 +87,31 @@ class TandemPartitioner(Partitioner):
                 print(f"  {count:4} x {target} stays on the host: {reason}")
 
 
+def _propose(program: ExportedProgram, builder: Builder) -> tuple[list[Partition], dict[fx.Node, str | None]]:
+    """What is delegated together, and why a node is not."""
+    calls = [n for n in program.graph.nodes if n.op == "call_function" and not is_size(n)]
+    reasons = {node: builder.reason(node) for node in calls}
+    support = _Support({n for n, reason in reasons.items() if reason is None and not builder.folds(n)})
+    capability = CapabilityBasedPartitioner(program.graph_module, support, allows_single_node_partition=True)
+    partitions = [p for p in capability.propose_partitions() if not _views_of_the_host(p)]
+    for partition in list(partitions):
+        if untold := _untold(partition, builder):
+            partitions.remove(partition)
+            reasons |= dict.fromkeys(partition.nodes, f"no input next to it tells size {untold}")
+    return partitions, reasons
+
+
+def _left(program: ExportedProgram, kept: list[torch._ops.OpOverload]) -> set[torch._ops.OpOverload]:
+    """Operators of which a use would be left to the host if they are kept: whether sizes are told depends on all that is
+    delegated together."""
+    table = torch.export.default_decompositions()
+    for target in kept:
+        table.pop(target, None)
+    program = program.run_decompositions(table)._transform_do_not_use(ReplaceViewOpsWithViewCopyOpsPass())
+    reasons = _propose(program, Builder(program))[1]
+    return {node.target for node, reason in reasons.items() if reason is not None}
+
+
 class _Support(OperatorSupportBase):
     def __init__(self, taken: set[fx.Node]):
         self.taken = taken
@@ -115,8 +134,8 @@ def _untold(partition: Partition, builder: Builder) -> str:
     nodes = set(partition.nodes)
     around = {source for node in nodes for source in node.all_input_nodes} - nodes
     given = [expr for node in around if not builder.folds(node) for expr in sizes(node)]
-    needed = {symbol for node in nodes | around for expr in sizes(node) for symbol in expr.free_symbols}
-    return ", ".join(sorted(map(str, untold(given, needed))))
+    told = Told(given, builder.ranges)
+    return ", ".join(sorted(map(str, told.untold([expr for node in nodes | around for expr in sizes(node)]))))
 
 
 def _converts(node: fx.Node) -> bool:

@@ -18,28 +18,34 @@ _BINARY = {
     functions.PythonMod: ExprOp.Mod,
 }
 
+_QUOTIENTS = (functions.FloorDiv, functions.CleanDiv, functions.CeilDiv)
+
 # Sizes beyond this are no bounds that anyone chose.
 LARGEST = 1 << 40
 
 
 class Symbols:
-    """The free integers of a program and the expressions over them, each stored once."""
+    """The free integers of a program and the expressions over them, each stored once.
 
-    def __init__(self, ranges: dict[sympy.Symbol, ValueRanges]):
+    Sizes of the program's inputs are given: their symbols are those that these tell.
+    """
+
+    def __init__(self, ranges: dict[sympy.Symbol, ValueRanges], given: list[sympy.Expr] | None = None):
         self.symbols: list[SymbolT] = []
         self.exprs: list[ExprT] = []
-        self._ranges = ranges
+        self._told = Told(given or [], ranges)
+        self._ranges = ranges | self._told.ranges
         self._indices: dict[sympy.Expr, int] = {}
 
     def size(self, size: int | torch.SymInt) -> int:
         """Index of the expression of a number or a symbolic integer."""
-        return self.expr(sympy.Integer(size) if isinstance(size, int) else size.node.expr)
+        return self.expr(sympy.Integer(size) if isinstance(size, int) else self._told(size.node.expr))
 
     def dim(self, size: int | torch.SymInt) -> DimT:
         """A dimension: its extent, or its upper bound and the index of its expression."""
         if isinstance(size, int):
             return _dim(size, -1)
-        expr = size.node.expr
+        expr = self._told(size.node.expr)
         upper = bound_sympy(expr, self._ranges).upper
         if not isinstance(upper, sympy.Integer | int) or upper > LARGEST:
             raise Unsupported(f"size {expr} has no upper bound")
@@ -93,22 +99,71 @@ def sizes(node: fx.Node) -> list[sympy.Expr]:
     return found
 
 
-def untold(given: list[sympy.Expr], needed: set[sympy.Symbol]) -> set[sympy.Symbol]:
-    """The symbols that values of the given expressions do not tell: each tells one that is left, of a linear term."""
-    known: set[sympy.Symbol] = set()
-    rest = list(given)
-    while rest:
-        left = []
-        for expr in rest:
-            unknown = expr.free_symbols - known
+class Told:
+    """What values of given expressions tell.
+
+    An expression of one unknown symbol tells it where it is linear. From any other, as half of a size rounded down
+    is, no symbol can be known; but all that is computed from such values depends on them alone. A new symbol stands
+    for the expression then, and the old one is replaced by what would give it: by twice the half.
+    """
+
+    def __init__(self, given: list[sympy.Expr], ranges: dict[sympy.Symbol, ValueRanges]):
+        self.known: set[sympy.Symbol] = set()
+        self.replaced: dict[sympy.Expr, sympy.Expr] = {}
+        # Bounds of new symbols.
+        self.ranges: dict[sympy.Symbol, ValueRanges] = {}
+        while self._linear(given) or self._other(given, ranges):
+            pass
+
+    def __call__(self, expr: sympy.Expr) -> sympy.Expr:
+        """An expression, in symbols that are told where it can be."""
+        for old, new in self.replaced.items():
+            expr = expr.subs(old, new)
+        return expr
+
+    def untold(self, exprs: list[sympy.Expr]) -> set[sympy.Symbol]:
+        """Symbols of expressions that are not told."""
+        return {symbol for expr in exprs for symbol in self(expr).free_symbols} - self.known
+
+    def _linear(self, given: list[sympy.Expr]) -> bool:
+        before = len(self.known)
+        for expr in map(self, given):
+            unknown = expr.free_symbols - self.known
             if len(unknown) == 1 and _is_linear(expr, *unknown):
-                known |= unknown
-            else:
-                left.append(expr)
-        if len(left) == len(rest):
-            break
-        rest = left
-    return needed - known
+                self.known |= unknown
+        return len(self.known) > before
+
+    def _other(self, given: list[sympy.Expr], ranges: dict[sympy.Symbol, ValueRanges]) -> bool:
+        for expr in map(self, given):
+            if expr.free_symbols <= self.known:
+                continue
+            bounds = bound_sympy(expr, ranges | self.ranges)
+            new = sympy.Symbol(f"size{len(self.ranges)}", integer=True, positive=True)
+            old, source = _preimage(expr, new, bounds) or (expr, new)
+            self.replaced[old] = source
+            self.ranges[new] = bounds
+            self.known.add(new)
+            return True
+        return False
+
+
+def _preimage(expr: sympy.Expr, value: sympy.Symbol, bounds: ValueRanges) -> tuple[sympy.Symbol, sympy.Expr] | None:
+    """The only symbol of a rounded quotient and what to put for it to have `expr` give `value`; None if not found."""
+    if len(expr.free_symbols) != 1:
+        return None
+    (symbol,) = expr.free_symbols
+    exact = expr
+    for rounded in _QUOTIENTS:
+        exact = exact.replace(rounded, lambda a, b: a / b)
+    if not _is_linear(exact, symbol):
+        return None
+    slope = sympy.Poly(exact, symbol).coeff_monomial(symbol)
+    source = sympy.expand((value - exact + slope * symbol) / slope)
+    if not all(number.is_integer for number in sympy.Poly(source, value).all_coeffs()):
+        return None
+    lower = max(1, int(bounds.lower)) if bounds.lower.is_finite else 1
+    right = all(expr.subs(symbol, source.subs(value, at)) == at for at in range(lower, lower + 16))
+    return (symbol, source) if right else None
 
 
 def _is_linear(expr: sympy.Expr, symbol: sympy.Symbol) -> bool:

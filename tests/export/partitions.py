@@ -120,16 +120,57 @@ def test_unused_and_returned_inputs():
     check(Fn(lambda x, y, z: (x.neg(), y)), [torch.rand(2), torch.rand(3), torch.rand(4)], delegates=1, host=0)
 
 
-def test_partition_whose_inputs_do_not_tell_a_size_stays_on_the_host():
-    def function(x):
-        return nn.functional.max_pool2d(x, 2).double().exp().float().neg().abs()
+class _Between(nn.Module):
+    """What the host computes lies between two delegates: the second is given the first one's sizes alone."""
 
-    n = torch.export.Dim("n", min=8, max=64)
-    exported = export(Fn(function), [torch.randn(1, 3, 12, 16)], dynamic_shapes=(({2: n},),))
-    assert exported.delegates == 1 and any("neg" in op for op in exported.host_ops)
-    for size in (8, 64, 33):
-        x = torch.randn(1, 3, size, 16)
-        assert error(run(exported.pte(), [x])[0], function(x)) <= F32
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)
+        self.linear = nn.Linear(8, 5)
+
+    def forward(self, x):
+        y = on_host(self.first(x))
+        y = nn.functional.max_pool2d(self.second(y).relu(), 2)
+        return self.linear(y.permute(0, 2, 3, 1))
+
+
+def test_rounded_sizes_of_inputs_are_sizes_of_their_own():
+    height, width = torch.export.Dim("h", min=16, max=128), torch.export.Dim("w", min=16, max=90)
+    net = _Between().eval()
+    exported = export(net, [torch.randn(1, 3, 40, 30)], dynamic_shapes=(({2: height, 3: width}),))
+    assert exported.delegates == 2 and not any("linear" in op or "conv" in op for op in exported.host_ops)
+    method = load(exported.pte())
+    for h, w in ((16, 16), (128, 90), (33, 47), (34, 18)):
+        x = torch.randn(1, 3, h, w)
+        assert error(method.execute([x])[0], net(x).detach()) <= F32
+
+
+def test_products_of_sizes_of_inputs_are_sizes_of_their_own():
+    n, m = torch.export.Dim("n", min=8, max=64), torch.export.Dim("m", min=8, max=64)
+    function = lambda x: nn.functional.max_pool1d(on_host(x.reshape(3, -1)).neg(), 3).abs()  # noqa: E731
+    exported = export(Fn(function), [torch.randn(3, 12, 16)], dynamic_shapes=(({1: n, 2: m},),))
+    assert exported.delegates == 1 and not any("max_pool" in op for op in exported.host_ops), exported.host_ops
+    method = load(exported.pte())
+    for sizes in ((8, 8), (64, 9), (33, 12)):
+        x = torch.randn(3, *sizes)
+        assert error(method.execute([x])[0], function(x)) <= F32
+
+
+def test_partition_whose_inputs_do_not_tell_a_size_stays_on_the_host():
+    linear = nn.Linear(3, 5)
+
+    def function(x):
+        # Half of a product of sizes, which a quarter of it cannot be told by.
+        y = on_host(nn.functional.max_pool1d(x.reshape(3, -1), 2))
+        return linear(nn.functional.max_pool1d(y, 2).t())
+
+    n, m = torch.export.Dim("n", min=8, max=64), torch.export.Dim("m", min=8, max=64)
+    exported = export(Fn(function), [torch.randn(3, 12, 16)], dynamic_shapes=(({1: n, 2: m},),))
+    assert exported.delegates == 1 and any("addmm" in op for op in exported.host_ops), exported.host_ops
+    method = load(exported.pte())
+    for sizes in ((8, 8), (64, 9), (33, 12)):
+        x = torch.randn(3, *sizes)
+        assert error(method.execute([x])[0], function(x).detach()) <= F32
 
 
 def test_two_methods_share_weights():

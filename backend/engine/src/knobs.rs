@@ -27,6 +27,9 @@ pub struct LoadOptions {
     /// Threads to plan for, whatever an execute is given; `None` = one a core. Option `threads`, environment
     /// `TANDEM_THREADS`; 0 = `None`.
     pub threads: Option<usize>,
+    /// Row that computes a step: 0 the one predicted to be quickest, 1 the next, and so on, or the last that is no
+    /// reference. Option `candidate`, environment `TANDEM_CANDIDATE`: for measuring what was not picked.
+    pub candidate: usize,
     /// Rates to plan with; `None` = the profile's.
     pub rates: Option<Rates>,
 }
@@ -53,19 +56,21 @@ impl Default for LoadOptions {
             engine: EngineChoice::Both,
             threads: None,
             chains: true,
+            candidate: 0,
             rates: None,
         }
     }
 }
 
 /// Environment variable and the option it sets.
-const ENVIRONMENT: [(&str, &str); 6] = [
+const ENVIRONMENT: [(&str, &str); 7] = [
     ("TANDEM_ISA", "isa"),
     ("TANDEM_ALGORITHM", "algorithm"),
     ("TANDEM_LAYOUT", "layout"),
     ("TANDEM_DEVICE", "device"),
     ("TANDEM_ENGINE", "engine"),
     ("TANDEM_THREADS", "threads"),
+    ("TANDEM_CANDIDATE", "candidate"),
 ];
 
 impl LoadOptions {
@@ -111,6 +116,9 @@ impl LoadOptions {
             ("threads", count) => {
                 let threads: usize = count.parse().map_err(|_| wrong("not a count"))?;
                 self.threads = (threads > 0).then_some(threads);
+            }
+            ("candidate", number) => {
+                self.candidate = number.parse().map_err(|_| wrong("not a number"))?;
             }
             ("layout", "state") => self.layout = LayoutPolicy::State,
             ("layout", "greedy") => self.layout = LayoutPolicy::Greedy,

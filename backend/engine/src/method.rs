@@ -110,9 +110,9 @@ impl Method {
             Some(rates) => rates,
             None => device::find(options.device.as_deref())?.device.rates(isa, options.threads),
         };
-        let LoadOptions { fast_math, layout, chains, .. } = *options;
+        let LoadOptions { fast_math, layout, chains, candidate, .. } = *options;
         let share = options.engine == EngineChoice::Both;
-        let target = Target { isa, rates, fast_math, layout, chains, share };
+        let target = Target { isa, rates, fast_math, layout, chains, candidate, share };
         if model.outputs.len() > MAX_OUTPUTS {
             let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
             return Err(Error::unsupported("program", what));

@@ -5,7 +5,7 @@ mod conversions;
 mod engines;
 
 use tandem_base::{Isa, Strided, mem::ALIGN};
-use tandem_kernels::{Cost, Family, Kernel, Rates, Workspace, moves, price, select};
+use tandem_kernels::{Choice, Cost, Family, Kernel, Rates, Workspace, moves, price, select};
 use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
@@ -25,6 +25,8 @@ pub(crate) struct Target {
     pub fast_math: bool,
     pub layout: LayoutPolicy,
     pub chains: bool,
+    /// Place of the rows taken, by predicted time.
+    pub candidate: usize,
     /// Whether units and cores may share a step.
     pub share: bool,
 }
@@ -377,6 +379,7 @@ impl<'m> Planner<'m> {
             *ns += choice.price;
             return Ok(());
         }
+        let choice = self.candidate(choice, rows, &problem);
         let (ns, reason) = (choice.together_ns, engines::candidates(&choice));
         let work = Work { cost: F::cost(&problem), ns, reason };
         let kernel = (choice.kernel.name.to_owned(), engines::name(choice.kernel.engine()));
@@ -387,6 +390,24 @@ impl<'m> Planner<'m> {
         let step = Box::new(KernelStep { taken, operands, shared });
         self.push(site, about, kernel, work, Memory { buffers, scratch: workspace.per_worker }, step);
         Ok(())
+    }
+
+    /// The choice of another row, where [`Target::candidate`] asks for one.
+    fn candidate<F: Family>(
+        &self,
+        choice: Choice<F>,
+        rows: &'static [Kernel<F>],
+        problem: &F::Problem,
+    ) -> Choice<F> {
+        let Target { isa, rates, candidate, .. } = &self.target;
+        let named = |row: &Kernel<F>| row.name == choice.kernel.name;
+        let answers = rows.iter().zip(&choice.candidates).enumerate();
+        let taken = answers.filter_map(|(i, (row, (_, answer)))| Some((i, row, (*answer).ok()?)));
+        let mut taken: Vec<_> = taken.filter(|(_, row, _)| named(row) || row.isa != Isa::SCALAR).collect();
+        taken.sort_by(|a, b| named(b.1).cmp(&named(a.1)).then(a.2.total_cmp(&b.2)));
+        let at = taken.get(*candidate).or(taken.last()).map(|&(i, ..)| i);
+        let other = at.and_then(|i| select(&rows[i..=i], problem, *isa, rates));
+        other.filter(|_| *candidate > 0).unwrap_or(choice)
     }
 
     /// A buffer for what workers share.

@@ -66,6 +66,34 @@ fn two_methods_on_two_threads() {
     });
 }
 
+/// Executions of each of two threads; TANDEM_TEST_FEW is for emulators.
+fn executions() -> usize {
+    if std::env::var_os("TANDEM_TEST_FEW").is_some() { 50 } else { 5000 }
+}
+
+#[test]
+fn ten_thousand_executions_beside_loads_with_more_threads_than_cores() {
+    let model = models::blocks(16, 16);
+    let mut method = model.load(&LoadOptions::default()).unwrap();
+    let inputs = model.inputs(&method, 7);
+    let first = bits(&run(&mut method, &inputs, 1).unwrap());
+    std::thread::scope(|scope| {
+        let crowds = [[8, 1, 2], [1, 8, 5]].map(|crowd| {
+            let (model, inputs, first) = (&model, &inputs, &first);
+            scope.spawn(move || {
+                let mut own = model.load(&LoadOptions::default()).unwrap();
+                for threads in crowd.into_iter().cycle().take(executions()) {
+                    assert!(bits(&run(&mut own, inputs, threads).unwrap()) == *first, "{threads} threads");
+                }
+            })
+        });
+        while !crowds.iter().all(|crowd| crowd.is_finished()) {
+            let mut other = model.load(&LoadOptions::default()).unwrap();
+            assert!(bits(&run(&mut other, &inputs, 3).unwrap()) == first);
+        }
+    });
+}
+
 #[test]
 fn the_tracer_sees_every_step_in_order() {
     struct Seen(Vec<(usize, u64, u64)>);

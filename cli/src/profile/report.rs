@@ -43,6 +43,8 @@ pub struct Row {
     pub predicted_ms: Option<f64>,
     /// Arithmetic by definition.
     pub flops: Option<f64>,
+    /// Bytes that must move at least, by definition.
+    pub bytes: Option<f64>,
     /// Arithmetic by definition over time.
     pub gflops: Option<f64>,
     /// Of the machine's measured multiply-add peak.
@@ -221,6 +223,7 @@ fn with_step(row: Row, step: &Step) -> Row {
         reason: step.reason.clone(),
         predicted_ms: Some(step.predicted_ns * 1e-6),
         flops: Some(step.flops),
+        bytes: Some(step.bytes),
         ..row
     }
 }
