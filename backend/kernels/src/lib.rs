@@ -42,6 +42,7 @@ pub mod sort;
 #[cfg(test)]
 mod testing;
 pub mod types;
+pub mod unfused;
 mod widen;
 #[cfg(target_arch = "aarch64")]
 mod words;
@@ -53,4 +54,5 @@ pub use kernel::{
     ArgError, Bound, Choice, Cost, Family, Kernel, Rates, Refusal, Taken, TeamRates, UnitRates, Workspace,
     available, price, select,
 };
+pub use unfused::Unfused;
 pub use widen::{Apart, Halved, HalvedArgs};
