@@ -10,6 +10,7 @@ mod conformance;
 mod demo;
 mod env;
 mod layout;
+mod published;
 mod schemas;
 mod stage;
 mod test;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Options),
     /// Layouts by the rule and by the state pass: conversions, bytes and time of every benchmark model.
     Layout(layout::Options),
+    /// What others published, beside what is modelled of it: every figure with its error, hit or miss.
+    Published,
     /// ExecuTorch's own backend test suite through Tandem and through XNNPACK.
     Conformance(conformance::Options),
     /// Arm under emulation: cross toolchain, emulator and the tests that run there.
@@ -59,6 +62,7 @@ fn main() {
         Command::Demo(options) => demo::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Layout(options) => layout::run(&options),
+        Command::Published => published::run(),
         Command::Conformance(options) => conformance::run(&options),
         Command::Arm(command) => arm::run(&command),
         Command::Schemas { check } => schemas::run(check),

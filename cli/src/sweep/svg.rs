@@ -83,7 +83,7 @@ impl Panel {
             let (width, height) = (to - from, bottom - top);
             let _ = write!(
                 out,
-                "<rect class=\"{}\" x=\"{from:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
+                "<rect class=\"{}\" x=\"{from:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" shape-rendering=\"crispEdges\" \
                  fill=\"{color}\"/>",
                 row.engine
             );
