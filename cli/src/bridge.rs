@@ -71,6 +71,18 @@ pub mod ffi {
         flops: f64,
         bytes: f64,
         predicted_ns: f64,
+        parts: Vec<Part>,
+    }
+
+    /// What an engine does of a step, at a stretch.
+    #[derive(Clone, Debug, Default)]
+    struct Part {
+        name: String,
+        engine: String,
+        category: String,
+        start_ns: f64,
+        ns: f64,
+        share: f64,
     }
 
     /// A value of a delegate of Tandem.

@@ -5,16 +5,29 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::Error;
 use crate::bridge::ffi;
 use crate::model::{Layout, Model};
 use crate::profile::table;
+use crate::{Error, sweep};
 
 /// What to explain.
 #[derive(clap::Args)]
 pub struct Options {
     /// The .pte file.
-    file: PathBuf,
+    #[arg(required_unless_present = "sweep")]
+    file: Option<PathBuf>,
+    /// Instead of a file: what would compute products of many shapes on devices, modelled.
+    #[arg(long, conflicts_with = "file")]
+    sweep: bool,
+    /// Devices of the sweep, by the names of shipped profiles or as files; default: all shipped ones.
+    #[arg(long, requires = "sweep")]
+    device: Vec<String>,
+    /// Threads of the sweep; default: one a core of the device.
+    #[arg(long, requires = "sweep")]
+    threads: Option<usize>,
+    /// Draw the sweep.
+    #[arg(long, requires = "sweep")]
+    svg: Option<PathBuf>,
     /// How Tandem decides where values lie.
     #[arg(long)]
     layout: Option<Layout>,
@@ -88,13 +101,16 @@ struct Conversion {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<(), Error> {
-    let _model = Model::load(&options.file, false, options.layout)?;
+    let Some(file) = &options.file else {
+        return sweep::run(&options.device, options.threads, options.json.as_deref(), options.svg.as_deref());
+    };
+    let _model = Model::load(file, false, options.layout)?;
     let delegates: Vec<Delegate> = ffi::delegates().iter().map(delegate).collect();
     for delegate in &delegates {
         print(delegate, options.steps);
     }
     if let Some(path) = &options.json {
-        let document = Document { file: options.file.clone(), delegates };
+        let document = Document { file: file.clone(), delegates };
         let text = serde_json::to_string_pretty(&document).expect("plain data");
         fs::write(path, text).map_err(Error::file(path))?;
     }

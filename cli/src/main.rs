@@ -7,10 +7,12 @@ mod explain;
 mod info;
 mod machine;
 mod model;
+mod page;
 mod profile;
 mod run;
 mod simulate;
 mod stats;
+mod sweep;
 mod tensor;
 
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ enum Command {
     Profile(profile::Options),
     /// Compares files, interleaved in one process.
     Bench(bench::Options),
-    /// How values lie, who decided it, every copy left, and what computes each step.
+    /// How values lie, who decided it, every copy left, and what computes each step; or what would compute which shapes where.
     Explain(explain::Options),
     /// What a model is modelled to take on a device that is described, not there.
     Simulate(simulate::Options),

@@ -6,6 +6,10 @@ Writes `squeezesam.FORM.pte` for each of
     xnnpack                the module as it is
     xnnpack_contiguous     with `.contiguous()` behind the up-block's permute
     xnnpack_channels_last  with activations in channels-last memory from the first normalisation on
+
+and, if asked for,
+
+    tandem_f16             the module with weights and activations of 16 bits
 """
 
 import argparse
@@ -29,7 +33,9 @@ def form(name: str) -> tuple[SqueezeSam, torch.Tensor, Partitioner]:
     """Module, example image and partitioner of a form."""
     image = torch.randn(1, 5, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     model = squeezesam(contiguous=name == "xnnpack_contiguous", channels_last=name == "xnnpack_channels_last")
-    return model, image, TandemPartitioner(verbose=True) if name == "tandem" else XnnpackPartitioner()
+    if name == "tandem_f16":
+        model, image = model.half(), image.half()
+    return model, image, TandemPartitioner(verbose=True) if name.startswith("tandem") else XnnpackPartitioner()
 
 
 def export(name: str, path: Path) -> None:
@@ -50,7 +56,7 @@ def main() -> None:
     """Command line."""
     forms = ["tandem", "xnnpack", "xnnpack_contiguous", "xnnpack_channels_last"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--form", choices=forms, action="append", help="default: all")
+    parser.add_argument("--form", choices=[*forms, "tandem_f16"], action="append", help="default: all but tandem_f16")
     parser.add_argument("--out", type=Path, default=Path(), help="folder")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

@@ -12,8 +12,9 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "squeezesam"))
+sys.path[:0] = [str(Path(__file__).parents[1] / "squeezesam"), str(Path(__file__).parent)]
 import model as squeezesam
+from mobile import EfficientNetLite3, MobileNetSsd, MobileNetV1
 
 
 class BatchNormFirst(nn.Module):
@@ -228,6 +229,9 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "whisper_encoder": (WhisperEncoder, lambda: torch.randn(1, 80, 3000)),
     "mobilebert": (MobileBert, lambda: torch.randint(0, 30522, (1, 128))),
     "deit_tiny": (deit_tiny, image(224)),
+    "mobilenet_v1": (MobileNetV1, image(224)),
+    "mobilenet_ssd": (MobileNetSsd, image(300)),
+    "efficientnet_lite3": (EfficientNetLite3, image(280)),
 }
 
 

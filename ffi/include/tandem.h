@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Version of this header. */
-#define TANDEM_ABI_VERSION 3u
+#define TANDEM_ABI_VERSION 4u
 
 /* What a call answers. */
 typedef int32_t tandem_status;
@@ -88,6 +88,9 @@ typedef struct tandem_constants {
  *   "device"     profile to plan with: a shipped one's name, e.g. "apple-m4", or a file (default: this machine's, as
  *                `tandem characterize` measured it, or as its chip or class has it)
  *   "engine"     what may compute a step: "cpu", "sme" (a matrix unit or cores, each alone) or "both" (default)
+ *   "overlap"    whether a step may keep cores and units busy at once: "on" (default) or "off"
+ *   "chains"     whether convolutions that follow each other may be one step: "on" (default) or "off"
+ *   "stack"      whose time reports predict for the steps: "tandem" (default) or "xnnpack", as modelled
  *   "threads"    threads to plan for, whatever a call is given (default, or 0: one a core)
  * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT, TANDEM_DEVICE, TANDEM_ENGINE and TANDEM_THREADS
  * are their defaults.
@@ -202,7 +205,18 @@ typedef struct tandem_step {
   double predicted_ns;    /* on the threads planned for */
   const uint32_t *debug_handles; /* of the exported graph's nodes this step computes */
   size_t num_debug_handles;
+  size_t num_parts; /* what it consists of in time, at least 1 */
 } tandem_step;
+
+/* What an engine does of a step, at a stretch, on the threads planned for. All times are predicted. */
+typedef struct tandem_part {
+  const char *name;     /* e.g. "packing", "" of a step that is one part or shared by engines */
+  const char *engine;   /* "cpu" or "sme" */
+  const char *category; /* as of steps */
+  double start_ns;      /* from the step's start */
+  double ns;
+  double share; /* of the step's arithmetic */
+} tandem_part;
 
 /* How a value of the program lies. Layouts are axis letters outermost first, `*` where strides leave gaps. */
 typedef struct tandem_value {
@@ -216,6 +230,7 @@ typedef struct tandem_value {
 
 TANDEM_API tandem_status tandem_get_report(const tandem_method *method, tandem_report *report);
 TANDEM_API tandem_status tandem_get_step(const tandem_method *method, size_t index, tandem_step *step);
+TANDEM_API tandem_status tandem_get_part(const tandem_method *method, size_t step, size_t index, tandem_part *part);
 TANDEM_API tandem_status tandem_get_value(const tandem_method *method, size_t index, tandem_value *value);
 TANDEM_API tandem_status tandem_get_symbol(const tandem_method *method, size_t index, tandem_symbol *symbol);
 TANDEM_API tandem_status tandem_get_input(const tandem_method *method, size_t index, tandem_tensor_spec *spec);

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 /// Version of the header these structures are.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// `tandem_constants`
 #[derive(Clone, Copy)]
@@ -181,4 +181,24 @@ pub struct Step {
     pub debug_handles: *const u32,
     /// how many
     pub num_debug_handles: usize,
+    /// what it consists of in time
+    pub num_parts: usize,
+}
+
+/// `tandem_part`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Part {
+    /// readable
+    pub name: *const c_char,
+    /// "cpu" or "sme"
+    pub engine: *const c_char,
+    /// group of operators
+    pub category: *const c_char,
+    /// from the step's start
+    pub start_ns: f64,
+    /// predicted
+    pub ns: f64,
+    /// of the step's arithmetic
+    pub share: f64,
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use tandem_engine::{Method, StepReport, TensorSpec, ValueReport};
+use tandem_engine::{Method, PartReport, StepReport, TensorSpec, ValueReport};
 
 use crate::abi;
 use crate::status::c_string;
@@ -38,6 +38,15 @@ struct Step {
     bytes: f64,
     predicted_ns: f64,
     debug_handles: Vec<u32>,
+    parts: Vec<Part>,
+}
+
+/// Name, engine and category, then the numbers.
+struct Part {
+    texts: [CString; 3],
+    start_ns: f64,
+    ns: f64,
+    share: f64,
 }
 
 impl Described {
@@ -84,6 +93,10 @@ impl Described {
 
     pub(crate) fn step(&self, index: usize) -> Option<abi::Step> {
         self.steps.get(index).map(Step::view)
+    }
+
+    pub(crate) fn part(&self, step: usize, index: usize) -> Option<abi::Part> {
+        self.steps.get(step)?.parts.get(index).map(Part::view)
     }
 
     pub(crate) fn value(&self, index: usize) -> Option<abi::Value> {
@@ -163,6 +176,7 @@ impl Step {
             bytes: step.bytes,
             predicted_ns: step.predicted_ns,
             debug_handles: step.debug_handles.clone(),
+            parts: step.parts.iter().map(Part::new).collect(),
         }
     }
 
@@ -184,6 +198,20 @@ impl Step {
             predicted_ns: self.predicted_ns,
             debug_handles: self.debug_handles.as_ptr(),
             num_debug_handles: self.debug_handles.len(),
+            num_parts: self.parts.len(),
         }
+    }
+}
+
+impl Part {
+    fn new(part: &PartReport) -> Self {
+        let category = part.category.to_string();
+        let texts = [part.name, part.engine, &category].map(c_string);
+        Self { texts, start_ns: part.start_ns, ns: part.ns, share: part.share }
+    }
+
+    fn view(&self) -> abi::Part {
+        let [name, engine, category] = self.texts.each_ref().map(|text| text.as_ptr());
+        abi::Part { name, engine, category, start_ns: self.start_ns, ns: self.ns, share: self.share }
     }
 }

@@ -142,6 +142,21 @@ pub unsafe extern "C" fn tandem_get_step(
 /// See `tandem.h`.
 ///
 /// # Safety
+/// `method` came from [`tandem_load`]; `part` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tandem_get_part(
+    method: *const Method,
+    step: usize,
+    index: usize,
+    part: *mut abi::Part,
+) -> Status {
+    // SAFETY: by contract.
+    fence(|| unsafe { put("part", part, of(method)?.describe(|d| d.part(step, index))?, index) })
+}
+
+/// See `tandem.h`.
+///
+/// # Safety
 /// `method` came from [`tandem_load`]; `value` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tandem_get_value(

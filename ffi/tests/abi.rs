@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tandem_ffi::{MAX_RANK, Method, Status, abi};
 use tandem_ffi::{
-    tandem_cancel, tandem_destroy, tandem_execute, tandem_get_input, tandem_get_report, tandem_get_step,
-    tandem_get_symbol, tandem_get_value, tandem_last_error, tandem_load, tandem_output_sizes,
+    tandem_cancel, tandem_destroy, tandem_execute, tandem_get_input, tandem_get_part, tandem_get_report,
+    tandem_get_step, tandem_get_symbol, tandem_get_value, tandem_last_error, tandem_load,
+    tandem_output_sizes,
 };
 use tandem_schemas::program::{
     Act, Activation, BinaryKind, BinaryT, ConcatT, ConstantT, Dim, EntryT, ExprOp, ExprT, OpKindT, OpT,
@@ -189,6 +190,7 @@ fn runs_reports_and_gives_constants_back() {
     assert_eq!(host.asked.load(Ordering::Relaxed), 1);
     let mut report = MaybeUninit::<abi::Report>::uninit();
     let mut step = MaybeUninit::<abi::Step>::uninit();
+    let mut part = MaybeUninit::<abi::Part>::uninit();
     let mut value = MaybeUninit::<abi::Value>::uninit();
     let mut spec = MaybeUninit::<abi::TensorSpec>::uninit();
     // SAFETY: the method is alive, places are writable, strings end with a zero byte.
@@ -202,6 +204,15 @@ fn runs_reports_and_gives_constants_back() {
         assert_eq!(CStr::from_ptr(step.name), c"sum");
         assert_eq!(std::slice::from_raw_parts(step.debug_handles, step.num_debug_handles), [4, 9]);
         assert_eq!(tandem_get_step(method, report.num_steps, ptr::null_mut()), Status::InvalidArgument);
+        let last = report.num_steps - 1;
+        assert_eq!((step.num_parts, tandem_get_part(method, last, 0, part.as_mut_ptr())), (1, Status::Ok));
+        let part = part.assume_init();
+        assert_eq!([CStr::from_ptr(part.name), CStr::from_ptr(part.engine)], [c"", c"cpu"]);
+        assert_eq!(CStr::from_ptr(part.category), CStr::from_ptr(step.category));
+        assert_eq!((part.start_ns, part.ns, part.share), (0.0, step.predicted_ns, 1.0));
+        for (step, index) in [(last, 1), (last + 1, 0)] {
+            assert_eq!(tandem_get_part(method, step, index, ptr::null_mut()), Status::InvalidArgument);
+        }
         assert_eq!(tandem_get_value(method, 0, value.as_mut_ptr()), Status::Ok);
         let value = value.assume_init();
         assert_eq!([CStr::from_ptr(value.name), CStr::from_ptr(value.layout)], [c"x", c"mn"]);

@@ -69,8 +69,10 @@ fn assertions() -> String {
         bytes,
         predicted_ns,
         debug_handles,
-        num_debug_handles
+        num_debug_handles,
+        num_parts
     );
+    layout!(c, abi::Part, "tandem_part", name, engine, category, start_ns, ns, share);
     let constants = [
         ("TANDEM_OK", Status::Ok as i64),
         ("TANDEM_INVALID_ARGUMENT", Status::InvalidArgument as i64),

@@ -77,6 +77,15 @@ def unet(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """A product with enough rows for several engines to share."""
+    module, rows = torch.nn.Linear(256, 512).eval(), torch.randn(16384, 256)
+    path = export(module, (rows,), tmp_path_factory.mktemp("e2e") / "large.pte")
+    with torch.no_grad():
+        return Exported(path, rows, module(rows))
+
+
+@pytest.fixture(scope="session")
 def cli() -> Path:
     """The `tandem` program that the test command built."""
     return Path(os.environ.get("TANDEM_CLI", Path(__file__).parents[2] / "target/release/tandem"))

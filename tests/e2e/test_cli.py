@@ -111,12 +111,63 @@ def test_simulate_models_devices_that_are_not_there(cli, unet, tmp_path):
     assert any(row["engine"] == "sme" for row in unit["rows"])
     assert 0 < unit["modelled_ms"] < one["modelled_ms"]
     events = json.loads(trace.read_text())["traceEvents"]
-    assert len(events) == len(unit["rows"]) and all(event["args"]["modelled"] for event in events)
+    assert len(events) == sum(len(row["parts"]) for row in unit["rows"])
+    assert {event["tid"] for event in events} == {"cpu", "sme"} and all(event["args"]["modelled"] for event in events)
     # The device has ten cores, and no plan of more engines is slower.
     everything, cores = (modelled("--device", "apple-m4", *args) for args in ([], ["--engine", "cpu"]))
     assert everything["threads"] == 10 and everything["modelled_ms"] <= 1.001 * cores["modelled_ms"]
     refused = subprocess.run([cli, "simulate", unet.pte, "--device", "m9"], capture_output=True, text=True, check=False)
     assert refused.returncode != 0 and "m9" in refused.stderr and "apple-m4" in refused.stderr
+
+
+def test_simulate_keeps_engines_apart(cli, large, tmp_path):
+    data, page = tmp_path / "simulated.json", tmp_path / "simulated.html"
+
+    def modelled(*args) -> dict:
+        device = ("--device", "apple-m4", "--threads", "4")
+        tandem(cli, "simulate", large.pte, *device, "--json", data, "--html", page, *args)
+        return json.loads(data.read_text())
+
+    both = modelled()
+    shared = [row for row in both["rows"] if row["engine"] == "both"]
+    for row in shared:
+        lanes = {part["engine"]: part["share"] for part in row["parts"]}
+        assert set(lanes) == {"cpu", "sme"} and abs(sum(lanes.values()) - 1) < 1e-9 and 0 < row["unit_share"] < 1
+    text = page.read_text()
+    assert shared and '"lanes":["sme","cpu"]' in text and "modelled" in text
+    assert "<script src" not in text and "http://" not in text and "https://" not in text
+    for flag in ("--no-partition", "--no-overlap"):
+        apart = modelled(flag)
+        assert all(row["engine"] != "both" for row in apart["rows"])
+        assert both["modelled_ms"] < apart["modelled_ms"]
+    alone = modelled("--engine", "sme")
+    assert alone["modelled_ms"] == modelled("--no-partition")["modelled_ms"]
+
+
+def test_simulate_models_xnnpack_beside(cli, unet, tmp_path):
+    data = tmp_path / "simulated.json"
+    device = ("--device", "dimensity-9500", "--threads", "1")
+    ran = tandem(cli, "simulate", unet.pte, *device, "--baseline", "xnnpack", "--json", data)
+    assert "counted" in ran.stdout and "ms modelled" in ran.stdout
+    modelled = json.loads(data.read_text())
+    assert 0 < modelled["tandem_modelled_ms"] < modelled["modelled_ms"]
+    parts = [part["name"] for row in modelled["rows"] for part in row["parts"]]
+    # Four convolutions with a normalisation behind their activation in two blocks, a third block behind a concatenation.
+    assert parts.count("batch norm") == 6 and parts.count("concatenation") == 1 and "packing" in parts
+
+
+def test_explain_sweeps_shapes_over_devices(cli, tmp_path):
+    data, picture = tmp_path / "sweep.json", tmp_path / "sweep.svg"
+    devices = ("--device", "apple-m4", "--device", "armv8-phone")
+    ran = tandem(cli, "explain", "--sweep", *devices, "--threads", 4, "--json", data, "--svg", picture)
+    m4, phone = json.loads(data.read_text())
+    assert {row["engine"] for row in m4["rows"]} == {"cpu", "sme", "both"} and "modelled" in ran.stdout
+    assert {row["engine"] for row in phone["rows"]} == {"cpu"}
+    decode = [row for row in m4["rows"] if row["m"] == 1]
+    assert len(decode) == 2 and all(row["engine"] == "cpu" for row in decode)
+    assert picture.read_text().startswith("<svg") and 'class="both"' in picture.read_text()
+    for wrong in (["explain"], ["explain", "--device", "apple-m4"], ["explain", "--sweep", "--device", "m9"]):
+        assert subprocess.run([cli, *wrong], capture_output=True, check=False).returncode != 0
 
 
 def test_a_measured_profile_is_planned_with(cli, unet, tmp_path):

@@ -11,6 +11,7 @@ mod demo;
 mod env;
 mod layout;
 mod roofline;
+mod published;
 mod schemas;
 mod stage;
 mod test;
@@ -41,6 +42,8 @@ enum Command {
     Layout(layout::Options),
     /// Predicted against measured time of every step of the benchmark models, and a roofline picture.
     Roofline(roofline::Options),
+    /// What others published, beside what is modelled of it: every figure with its error, hit or miss.
+    Published,
     /// ExecuTorch's own backend test suite through Tandem and through XNNPACK.
     Conformance(conformance::Options),
     /// Arm under emulation: cross toolchain, emulator and the tests that run there.
@@ -63,6 +66,7 @@ fn main() {
         Command::Bench(options) => bench::run(&options),
         Command::Layout(options) => layout::run(&options),
         Command::Roofline(options) => roofline::run(&options),
+        Command::Published => published::run(),
         Command::Conformance(options) => conformance::run(&options),
         Command::Arm(command) => arm::run(&command),
         Command::Schemas { check } => schemas::run(check),

@@ -16,7 +16,8 @@ pub struct LoadOptions {
     pub fast_math: bool,
     /// How the layouts of values are decided. Option `layout` = `state` or `greedy`, environment `TANDEM_LAYOUT`.
     pub layout: LayoutPolicy,
-    /// Whether convolutions that follow each other may be one step, as chains; without, for comparison.
+    /// Whether convolutions that follow each other may be one step, as chains; without, for comparison. Option `chains` = `on`
+    /// or `off`.
     pub chains: bool,
     /// Profile to plan with: a shipped one's name or a file; `None` = this machine's. Option `device`, environment
     /// `TANDEM_DEVICE`.
@@ -24,6 +25,11 @@ pub struct LoadOptions {
     /// What may compute a step. Option `engine` = `cpu`, `sme` (cores do what units do not, and share nothing) or `both`,
     /// environment `TANDEM_ENGINE`.
     pub engine: EngineChoice,
+    /// Whether a step may keep cores and units busy at the same time; without, for comparison. Option `overlap` = `on` or
+    /// `off`, environment `TANDEM_OVERLAP`.
+    pub overlap: bool,
+    /// Whose time is predicted for the steps. Option `stack` = `tandem` or `xnnpack`.
+    pub stack: Stack,
     /// Threads to plan for, whatever an execute is given; `None` = one a core. Option `threads`, environment
     /// `TANDEM_THREADS`; 0 = `None`.
     pub threads: Option<usize>,
@@ -45,6 +51,15 @@ pub enum EngineChoice {
     Both,
 }
 
+/// Whose time is predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    /// What runs here.
+    Tandem,
+    /// What XNNPACK is modelled to take for the same steps: nothing runs differently.
+    Xnnpack,
+}
+
 impl Default for LoadOptions {
     /// Defaults without the environment.
     fn default() -> Self {
@@ -57,6 +72,8 @@ impl Default for LoadOptions {
             threads: None,
             chains: true,
             candidate: 0,
+            overlap: true,
+            stack: Stack::Tandem,
             rates: None,
         }
     }
@@ -69,6 +86,7 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ("TANDEM_LAYOUT", "layout"),
     ("TANDEM_DEVICE", "device"),
     ("TANDEM_ENGINE", "engine"),
+    ("TANDEM_OVERLAP", "overlap"),
     ("TANDEM_THREADS", "threads"),
     ("TANDEM_CANDIDATE", "candidate"),
 ];
@@ -113,6 +131,11 @@ impl LoadOptions {
             ("engine", "sme") => self.engine = EngineChoice::Sme,
             ("engine", "both") => self.engine = EngineChoice::Both,
             ("engine", _) => return Err(wrong("cpu, sme or both")),
+            ("overlap", value) => self.overlap = switch(value).ok_or_else(|| wrong("on or off"))?,
+            ("chains", value) => self.chains = switch(value).ok_or_else(|| wrong("on or off"))?,
+            ("stack", "tandem") => self.stack = Stack::Tandem,
+            ("stack", "xnnpack") => self.stack = Stack::Xnnpack,
+            ("stack", _) => return Err(wrong("tandem or xnnpack")),
             ("threads", count) => {
                 let threads: usize = count.parse().map_err(|_| wrong("not a count"))?;
                 self.threads = (threads > 0).then_some(threads);
@@ -126,5 +149,13 @@ impl LoadOptions {
             _ => return Err(wrong("unknown option")),
         }
         Ok(())
+    }
+}
+
+fn switch(value: &str) -> Option<bool> {
+    match value {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
     }
 }

@@ -9,7 +9,8 @@ use tandem_schemas::program::DType;
 
 use crate::device;
 use crate::error::Error;
-use crate::knobs::{EngineChoice, LoadOptions};
+use crate::knobs::{EngineChoice, LoadOptions, Stack};
+use crate::layout::LayoutPolicy;
 use crate::model::{self, Model, Value};
 use crate::plan::Target;
 use crate::plans::{Plans, Ready, count};
@@ -106,13 +107,17 @@ impl Method {
         let verified = now_ns();
         let isa = options.isa.map_or_else(Isa::detect, |isa| isa & tandem_kernels::available());
         let isa = if options.engine == EngineChoice::Cpu { isa.without_units() } else { isa };
-        let rates = match options.rates {
+        let mut rates = match options.rates {
             Some(rates) => rates,
             None => device::find(options.device.as_deref())?.device.rates(isa, options.threads),
         };
-        let LoadOptions { fast_math, layout, chains, candidate, .. } = *options;
-        let share = options.engine == EngineChoice::Both;
-        let target = Target { isa, rates, fast_math, layout, chains, candidate, share };
+        let LoadOptions { fast_math, layout, chains, candidate, stack, .. } = *options;
+        rates.team.overlap &= options.overlap;
+        // XNNPACK shares no step, chains none, and lays values out as it meets them.
+        let tandem = stack == Stack::Tandem;
+        let (share, chains) = (tandem && options.engine == EngineChoice::Both, tandem && chains);
+        let layout = if tandem { layout } else { LayoutPolicy::Greedy };
+        let target = Target { isa, rates, fast_math, layout, chains, candidate, share, stack };
         if model.outputs.len() > MAX_OUTPUTS {
             let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
             return Err(Error::unsupported("program", what));

@@ -2,7 +2,8 @@
 
 mod chains;
 mod conversions;
-mod engines;
+pub(crate) mod engines;
+pub(crate) mod xnnpack;
 
 use tandem_base::{Isa, Strided, mem::ALIGN};
 use tandem_kernels::{Choice, Cost, Family, Kernel, Rates, Workspace, moves, price, select};
@@ -10,11 +11,12 @@ use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
 use crate::error::Error;
+use crate::knobs::Stack;
 use crate::layout::{self, Assignment, Decision, LayoutPolicy};
 use crate::model::{self, Model, Value};
 use crate::operands;
 use crate::ops;
-use crate::report::{Category, StepReport, ValueReport};
+use crate::report::{Category, PartReport, StepReport, ValueReport};
 use crate::step::{Bind, Buffer, KernelStep, Operand, Places, Step};
 
 /// Instruction sets, rates and liberties a plan is made for.
@@ -29,6 +31,8 @@ pub(crate) struct Target {
     pub candidate: usize,
     /// Whether units and cores may share a step.
     pub share: bool,
+    /// Whose time is predicted.
+    pub stack: Stack,
 }
 
 /// Steps with their memory.
@@ -380,9 +384,19 @@ impl<'m> Planner<'m> {
             return Ok(());
         }
         let choice = self.candidate(choice, rows, &problem);
-        let (ns, reason) = (choice.together_ns, engines::candidates(&choice));
-        let work = Work { cost: F::cost(&problem), ns, reason };
-        let kernel = (choice.kernel.name.to_owned(), engines::name(choice.kernel.engine()));
+        let engine = engines::name(choice.kernel.engine());
+        let (work, kernel) = match self.target.stack {
+            Stack::Tandem => {
+                let reason = engines::candidates(&choice);
+                let work =
+                    Work::of_one(F::cost(&problem), (choice.together_ns, engine), about.category, reason);
+                (work, (choice.kernel.name.to_owned(), engine))
+            }
+            Stack::Xnnpack => {
+                let (work, engine) = self.xnnpack(&about, rows, &problem, &choice);
+                (work, ("xnnpack".to_owned(), engine))
+            }
+        };
         let taken = choice.kernel.take(problem);
         let workspace = taken.workspace();
         let shared = self.shared(workspace);
@@ -438,6 +452,7 @@ impl<'m> Planner<'m> {
             flops: work.cost.flops,
             bytes: work.cost.bytes,
             predicted_ns: work.ns,
+            parts: work.parts,
             reason: why + &work.reason,
             debug_handles: site.handles.iter().filter_map(|&h| u32::try_from(h).ok()).collect(),
         };
@@ -501,7 +516,16 @@ pub(crate) struct About<'a> {
 struct Work {
     cost: Cost,
     ns: f64,
+    parts: Vec<PartReport>,
     reason: String,
+}
+
+impl Work {
+    /// Of one part.
+    fn of_one(cost: Cost, (ns, engine): (f64, &'static str), category: Category, reason: String) -> Self {
+        let part = PartReport { name: "", engine, category, start_ns: 0.0, ns, share: 1.0 };
+        Self { cost, ns, parts: vec![part], reason }
+    }
 }
 
 /// What a step touches, and the scratch of each worker.

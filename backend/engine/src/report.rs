@@ -58,10 +58,29 @@ pub struct StepReport {
     pub bytes: f64,
     /// Predicted time on the threads planned for.
     pub predicted_ns: f64,
+    /// What it consists of in time; ends with `predicted_ns`, give or take what it costs threads to meet.
+    pub parts: Vec<PartReport>,
     /// Why this kernel, or why a copy.
     pub reason: String,
     /// ExecuTorch's handles of the nodes this step computes.
     pub debug_handles: Vec<u32>,
+}
+
+/// What an engine does of a step, at a stretch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartReport {
+    /// Readable, e.g. "outer products"; "" of a step that is one part.
+    pub name: &'static str,
+    /// "cpu" or "sme".
+    pub engine: &'static str,
+    /// Kind of work.
+    pub category: Category,
+    /// Predicted, from the step's start.
+    pub start_ns: f64,
+    /// Predicted, on the threads planned for.
+    pub ns: f64,
+    /// Of the step's arithmetic.
+    pub share: f64,
 }
 
 /// A plan with its memory and what it took to make.

@@ -140,6 +140,18 @@ impl Epilogue {
         }
     }
 
+    /// Passes over the result that a product leaves which fuses a bias and a clamp; an addition fuses a clamp.
+    pub fn passes(&self) -> Vec<&'static str> {
+        let plain = |act: Act| act.clamp().is_some();
+        let passes = [
+            (!plain(self.act), "activation"),
+            (self.scale_shift && self.act != Act::None, "batch norm"),
+            (self.residual.is_some(), "residual"),
+            (!plain(self.act2), "activation"),
+        ];
+        passes.into_iter().filter(|(left, _)| *left).map(|(_, name)| name).collect()
+    }
+
     /// All stages on one element: `column` is its padded output column, `residual` its offset in the residual.
     ///
     /// # Safety

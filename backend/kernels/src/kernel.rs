@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use tandem_base::{Engine, Engines, Isa, Span, SpanMut, Strided, Task, mem};
 
+use crate::unfused::Unfused;
+
 /// What all kernels of a folder compute: a problem (shapes and options, no pointers) and its arguments.
 pub trait Family: Sized + 'static {
     /// Name in plans and messages, e.g. "conv".
@@ -16,6 +18,11 @@ pub trait Family: Sized + 'static {
 
     /// Arithmetic and traffic of the problem by its definition, whatever the algorithm.
     fn cost(problem: &Self::Problem) -> Cost;
+
+    /// The problem for a stack that fuses less; by default it is no product and leaves nothing.
+    fn unfused(_problem: &Self::Problem) -> Unfused {
+        Unfused::default()
+    }
 
     /// Whether every element the problem reaches lies inside its operand and the destination overlaps no source it
     /// may not overlap.
@@ -61,12 +68,14 @@ pub struct TeamRates {
     pub dram_gbs: f64,
     /// From a task's start to the first tile of a thread that polls, in ns.
     pub hand_off_ns: f64,
+    /// Whether a step may keep cores and units busy at the same time.
+    pub overlap: bool,
 }
 
 impl Default for TeamRates {
     /// One thread.
     fn default() -> Self {
-        Self { threads: 1, cores: 1.0, units: 1, dram_gbs: 12.0, hand_off_ns: 500.0 }
+        Self { threads: 1, cores: 1.0, units: 1, dram_gbs: 12.0, hand_off_ns: 500.0, overlap: true }
     }
 }
 
@@ -136,15 +145,18 @@ impl UnitRates {
     }
 }
 
+/// Bytes that stay in a core's L2; more come from memory.
+const MEMORY_BYTES: f64 = (512 << 10) as f64;
+
 impl Rates {
-    /// Time to stream `bytes` through one thread, in ns: out of L2 where half a MiB suffices, else out of memory.
+    /// Time to stream `bytes` through one thread, in ns: out of L2 up to [`MEMORY_BYTES`], else out of memory.
     pub fn stream_ns(&self, bytes: f64) -> f64 {
-        bytes / if bytes <= f64::from(512 << 10) { self.l2_gbs } else { self.dram_gbs }
+        bytes / if bytes <= MEMORY_BYTES { self.l2_gbs } else { self.dram_gbs }
     }
 
     /// Time all threads take for what takes one `ns` and moves `bytes`, in `tiles` at most at a time and with a hand-off a
-    /// phase: cores that wait for memory share that.
-    fn together_ns(&self, engine: Engine, ns: f64, bytes: f64, tiles: usize, phases: usize) -> f64 {
+    /// phase, in ns. Memory is shared, whoever waits for it.
+    pub fn together_ns(&self, engine: Engine, ns: f64, bytes: f64, tiles: usize, phases: usize) -> f64 {
         let team = &self.team;
         let threads = tiles.min(if engine == Engine::Unit { team.units } else { team.threads });
         if threads < 2 {
@@ -156,7 +168,8 @@ impl Rates {
             Engine::Core if waits => team.cores.min((team.dram_gbs / self.dram_gbs).max(1.0)),
             Engine::Core => team.cores,
         };
-        ns / engines.min(threads as f64) + phases as f64 * team.hand_off_ns
+        let out_of_memory = if bytes > MEMORY_BYTES { bytes / team.dram_gbs } else { 0.0 };
+        (ns / engines.min(threads as f64)).max(out_of_memory) + phases as f64 * team.hand_off_ns
     }
 }
 
@@ -421,6 +434,8 @@ pub struct Choice<F: Family> {
     /// What it counts for against other problems' picks: a core's time, in ns, and of a unit's time what cores would have
     /// done of this problem meanwhile.
     pub price: f64,
+    /// On all threads, the quickest row of cores and the quickest of units, in ns.
+    pub alone: [Option<f64>; 2],
     /// Every row with its predicted time or the reason it was passed over.
     pub candidates: Vec<(&'static str, Result<f64, Refusal>)>,
 }
@@ -439,8 +454,9 @@ pub fn select<F: Family>(
 ) -> Option<Choice<F>> {
     let mut candidates = Vec::with_capacity(rows.len());
     let quickest = quickest(rows, problem, isa, rates, |row, answer| candidates.push((row.name, answer)));
+    let alone = quickest.map(|timed| timed.map(|(_, _, together)| together));
     let ((kernel, ns, together_ns), price) = sooner(quickest, rates)?;
-    Some(Choice { kernel, ns, together_ns, price, candidates })
+    Some(Choice { kernel, ns, together_ns, price, alone, candidates })
 }
 
 /// [`Choice::price`] of what [`select`] picks.

@@ -43,6 +43,7 @@ pub mod sort;
 #[cfg(test)]
 mod testing;
 pub mod types;
+pub mod unfused;
 mod widen;
 #[cfg(target_arch = "aarch64")]
 mod words;
@@ -54,5 +55,6 @@ pub use kernel::{
     ArgError, Bound, Choice, Cost, Family, Kernel, Rates, Refusal, Taken, TeamRates, UnitRates, Workspace,
     available, price, select,
 };
-pub use pipeline::Pipelined;
+pub use pipeline::{Pipelined, Stages};
+pub use unfused::Unfused;
 pub use widen::{Apart, Halved, HalvedArgs};

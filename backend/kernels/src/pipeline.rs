@@ -7,7 +7,7 @@ pub(crate) mod testing;
 use tandem_base::{Engine, Isa, SpanMut, Task};
 
 use crate::gemm::{self, Gemm};
-use crate::kernel::{ArgError, Family, Kernel, Rates, Workspace};
+use crate::kernel::{ArgError, Family, Kernel, Rates, TeamRates, Workspace};
 
 /// A problem in such a pipeline. Its bits are those of the row of cores, whoever computes what.
 pub trait Pipelined: Sized + Send + Sync + 'static {
@@ -28,8 +28,8 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
     /// Memory it wants.
     fn workspace(&self) -> Workspace;
 
-    /// Predicted time of a team's threads, in ns.
-    fn ns(&self, rates: &Rates) -> f64;
+    /// Predicted times.
+    fn stages(&self, rates: &Rates) -> Stages;
 
     /// Checks arguments and makes a task of them.
     ///
@@ -52,7 +52,7 @@ pub(crate) fn units(isa: Isa) -> impl Iterator<Item = &'static Kernel<Gemm>> {
 
 /// Times of a pipeline's stages, in ns on one thread.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stages {
+pub struct Stages {
     /// What cores do before the first group.
     pub first: f64,
     /// Products of a group.
@@ -63,20 +63,33 @@ pub(crate) struct Stages {
     pub groups: usize,
     /// Phases.
     pub phases: usize,
+    /// Until the operands are out of memory, as far as that does not hide behind the stages.
+    pub memory: f64,
 }
 
 impl Stages {
-    /// On a team: in every phase units, or all threads, are busy to the end; at both ends of the pipeline one group's stages
-    /// have nothing beside them.
-    pub fn ns(&self, rates: &Rates) -> f64 {
-        let team = &rates.team;
-        let drivers = team.units.min(team.threads).max(1) as f64;
-        let phase = (self.products / drivers).max((self.products + self.around) / team.cores);
-        let (hand_offs, ends) = if team.threads > 1 {
-            (self.phases as f64 * team.hand_off_ns, self.products + self.around / team.cores)
-        } else {
-            (0.0, 0.0)
+    /// Predicted time of a team: in every phase units, or all threads, are busy to the end; at both ends of the pipeline one
+    /// group's stages have nothing beside them. Without overlap a phase is one engine's at a time.
+    pub fn ns(&self, team: &TeamRates) -> f64 {
+        let (drivers, cores) = Self::engines(team);
+        let (products, around) = (self.products / drivers, self.around / cores);
+        let together = products.max((self.products + self.around) / cores);
+        let (phase, ends) = match (team.threads, team.overlap) {
+            (..2, _) | (_, false) => (products + around, 0.0),
+            _ => (together.min(products + around), products + around),
         };
-        self.first / team.cores + self.groups as f64 * phase + ends + hand_offs
+        let hand_offs = if team.threads > 1 { self.phases as f64 * team.hand_off_ns } else { 0.0 };
+        self.first / cores + self.groups as f64 * phase + ends + hand_offs + self.memory
+    }
+
+    /// How long cores are busy before the first group, units with products, and cores with what is around them.
+    pub fn busy(&self, team: &TeamRates) -> [f64; 3] {
+        let ((drivers, cores), groups) = (Self::engines(team), self.groups as f64);
+        [self.first / cores, groups * self.products / drivers, groups * self.around / cores]
+    }
+
+    /// Threads that drive units, and cores.
+    fn engines(team: &TeamRates) -> (f64, f64) {
+        (team.units.min(team.threads).max(1) as f64, team.cores)
     }
 }

@@ -1,9 +1,8 @@
 //! `tandem profile`
 
 pub mod classify;
-mod html;
 mod intervals;
-mod report;
+pub mod report;
 pub mod table;
 
 use std::collections::HashMap;
@@ -12,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::Error;
 use crate::bridge::ffi;
 use crate::machine::Machine;
 use crate::model::{self, Layout, Model};
 use crate::stats::{Progress, median, ms, peak_resident_bytes, reset_peak};
+use crate::{Error, page};
 use intervals::{Execution, Place};
 use report::{Footprint, Profile};
 
@@ -77,7 +76,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         fs::write(path, text).map_err(Error::file(path))?;
     }
     if let Some(path) = &options.html {
-        fs::write(path, html::page(&document)).map_err(Error::file(path))?;
+        fs::write(path, page::page(&document)).map_err(Error::file(path))?;
     }
     Ok(())
 }

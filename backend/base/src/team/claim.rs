@@ -43,20 +43,39 @@ impl Share {
     }
 }
 
-/// When each engine ends that claims of `tiles` as planned with `share`, where they really take `real`: the end of the last,
-/// in ns, and the tiles of units. `seen` paces replace planned ones as claims end, as they do on a board.
-pub fn simulate(share: Share, real: Pace, tiles: usize) -> (f64, usize) {
+/// How a phase that engines share goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Played {
+    /// When the last tile of cores is done, in ns; 0 where they computed none.
+    pub cores: f64,
+    /// The same of units.
+    pub units: f64,
+    /// Tiles of units.
+    pub of_units: usize,
+}
+
+impl Played {
+    /// When all is done, in ns.
+    pub fn end(&self) -> f64 {
+        self.cores.max(self.units)
+    }
+}
+
+/// Plays through who claims what of `tiles` as planned with `share`, where they really take `real`. Paces that are seen replace
+/// planned ones as claims end, as they do on a board.
+pub fn simulate(share: Share, real: Pace, tiles: usize) -> Played {
     let engines = std::iter::repeat_n(Engine::Unit, share.units);
     let engines: Vec<Engine> = engines.chain(std::iter::repeat_n(Engine::Core, share.cores)).collect();
     let (mut free, mut running) = (vec![0.0; engines.len()], vec![0; engines.len()]);
-    let (mut share, mut left, mut of_units, mut end) = (share, tiles, 0, 0.0f64);
+    let (mut share, mut left, mut played) = (share, tiles, Played::default());
     let mut idle = vec![false; engines.len()];
     while left > 0 || running.iter().any(|&n| n > 0) {
         let waiting = (0..engines.len()).filter(|&i| !idle[i]);
         let Some(i) = waiting.min_by(|&a, &b| f64::total_cmp(&free[a], &free[b])) else { break };
         let (engine, now) = (engines[i], free[i]);
         if running[i] > 0 {
-            end = end.max(now);
+            let end = if engine == Engine::Unit { &mut played.units } else { &mut played.cores };
+            *end = end.max(now);
             share.pace = share.pace.with(engine, real.of(engine));
             // Who left the rest to others looks again, as the pace is another.
             for (other, idle) in idle.iter_mut().enumerate().filter(|(_, idle)| **idle) {
@@ -68,10 +87,10 @@ pub fn simulate(share: Share, real: Pace, tiles: usize) -> (f64, usize) {
         idle[i] = running[i] == 0;
         free[i] = now + running[i] as f64 * real.of(engine);
         if engine == Engine::Unit {
-            of_units += running[i];
+            played.of_units += running[i];
         }
     }
-    (end, of_units)
+    played
 }
 
 #[cfg(test)]
@@ -123,7 +142,7 @@ mod tests {
                 for (core, unit) in [(4.0, 1.0), (1.0, 4.0), (0.25, 1.0), (1.0, 0.25), (1.0, 1.0)] {
                     let planned = share(units, cores, ratio, 1.0);
                     let real = Pace { core: ratio * core, unit };
-                    let (took, _) = simulate(planned, real, TILES);
+                    let took = simulate(planned, real, TILES).end();
                     let best = best(units, cores, real, TILES);
                     assert!(took <= 1.1 * best, "{planned:?} {real:?}: {took} of {best}");
                 }

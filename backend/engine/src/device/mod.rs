@@ -218,6 +218,11 @@ impl Device {
         cores.chain(shared.into_iter().chain(sme).map(|(name, figure)| (name.to_owned(), figure)))
     }
 
+    /// Cores of all kinds.
+    pub fn threads(&self) -> usize {
+        self.cores.iter().map(|kind| kind.count).sum()
+    }
+
     /// Rates of one thread of the fastest cores with these instruction sets: those of the first set that lies in them, of
     /// the last one otherwise; and of so many threads together, by default one a core.
     pub fn rates(&self, isa: Isa, threads: Option<usize>) -> Rates {
@@ -234,7 +239,7 @@ impl Device {
 
     /// The fastest cores that so many threads keep busy.
     fn team(&self, isa: Isa, threads: usize) -> TeamRates {
-        let threads = threads.clamp(1, self.cores.iter().map(|c| c.count).sum());
+        let threads = threads.clamp(1, self.threads());
         let (fastest, mut left, mut cores) = (self.cores[0].tier(isa).fma_gflops.value, threads, 0.0);
         for kind in &self.cores {
             let count = kind.count.min(left);
@@ -243,7 +248,7 @@ impl Device {
         }
         let units = self.sme.as_ref().map_or(1, |sme| sme.units).min(threads);
         let (dram_gbs, hand_off_ns) = (self.memory.dram_gbs.value, self.team.hand_off_ns.value);
-        TeamRates { threads, cores, units, dram_gbs, hand_off_ns }
+        TeamRates { threads, cores, units, dram_gbs, hand_off_ns, overlap: true }
     }
 }
 

@@ -1,20 +1,21 @@
 //! Which engine computes a step: cores, matrix units, or both, part by part.
 
-use tandem_base::team::claim::{self, Share};
+use tandem_base::team::claim::{self, Played, Share};
 use tandem_base::{Engine, Pace};
 use tandem_kernels::attention::{self, Attention};
 use tandem_kernels::conv::{self, Conv};
-use tandem_kernels::{Both, Choice, Cost, Divide, Family, Kernel, Pipelined, Rates, TeamRates, select};
+use tandem_kernels::{Both, Choice, Cost, Divide, Family, Kernel, Pipelined, Rates, Stages, TeamRates, select};
 
 use super::{About, Memory, Planner, Site, Work};
 use crate::error::Error;
+use crate::report::{Category, PartReport};
 use crate::step::{Bind, BothStep, PipelineStep};
 
 /// What both engines are predicted to gain at least, relative to the better one alone, to be worth meeting for.
 const GAIN: f64 = 0.03;
 
 /// What reports call an engine.
-pub(super) fn name(engine: Engine) -> &'static str {
+pub(crate) fn name(engine: Engine) -> &'static str {
     match engine {
         Engine::Core => "cpu",
         Engine::Unit => "sme",
@@ -34,13 +35,41 @@ pub(super) fn candidates<F: Family>(choice: &Choice<F>) -> String {
 }
 
 /// A problem in parts, and what is predicted of it.
-struct Together<F: Divide> {
+pub(crate) struct Together<F: Divide> {
     both: Both<F>,
     /// Until the last part is done, and until the choice alone is, in ns.
-    finish: f64,
+    pub finish: f64,
     alone: f64,
-    /// Parts that units compute.
-    of_units: usize,
+    played: Played,
+}
+
+impl<F: Divide> Together<F> {
+    /// Whether it is worth meeting for.
+    pub fn pays(&self) -> bool {
+        self.finish < self.alone * (1.0 - GAIN)
+    }
+
+    /// Of the parts, those that units compute.
+    pub fn share(&self) -> f64 {
+        self.played.of_units as f64 / self.both.parts() as f64
+    }
+
+    /// "unit+core"
+    pub fn name(&self) -> String {
+        let [unit, core] = self.both.rows().map(|row| row.name);
+        format!("{unit}+{core}")
+    }
+
+    /// What each engine does; where memory is what takes longest, both wait for it to the end.
+    fn parts(&self, category: Category) -> Vec<PartReport> {
+        let stretch = self.finish / self.played.end().max(f64::MIN_POSITIVE);
+        let of = |engine, ns: f64, share| {
+            let engine = name(engine);
+            PartReport { name: "", engine, category, start_ns: 0.0, ns: ns * stretch, share }
+        };
+        let (cores, units, share) = (self.played.cores, self.played.units, self.share());
+        vec![of(Engine::Unit, units, share), of(Engine::Core, cores, 1.0 - share)]
+    }
 }
 
 impl Planner<'_> {
@@ -57,14 +86,15 @@ impl Planner<'_> {
         let choice = self.alone(rows, &problem);
         let together =
             choice.as_ref().and_then(|choice| Some((choice, together(rows, &problem, choice, &rates)?)));
+        let together = together.filter(|(_, together)| together.pays());
         let Some((choice, together)) = together else {
             return self.kernel(site, about, rows, problem, operands);
         };
         let cost = F::cost(&problem);
-        let [unit, core] = together.both.rows().map(|row| row.name);
+        let kernel = (together.name(), "both");
         let reason = format!(
             "{} of {} parts in the matrix unit, done after {} of {} threads, alone {} after {}; {}",
-            together.of_units,
+            together.played.of_units,
             together.both.parts(),
             micros(together.finish),
             rates.team.threads,
@@ -72,10 +102,11 @@ impl Planner<'_> {
             micros(together.alone),
             candidates(choice),
         );
-        let work = Work { cost, ns: together.finish, reason };
+        let parts = together.parts(about.category);
+        let work = Work { cost, ns: together.finish, parts, reason };
         let memory = Memory { buffers: operands.buffers(), scratch: together.both.scratch() };
         let step = Box::new(BothStep { both: together.both, operands });
-        self.push(site, about, (format!("{unit}+{core}"), "both"), work, memory, step);
+        self.push(site, about, kernel, work, memory, step);
         Ok(())
     }
 
@@ -110,7 +141,7 @@ impl Planner<'_> {
         let choice = self.with_units(rows, &problem);
         let by = choice.as_ref().map_or(0.0, |choice| {
             let together = together(rows, &problem, choice, &self.target.rates);
-            together.map_or(choice.together_ns, |together| together.finish)
+            together.filter(Together::pays).map_or(choice.together_ns, |together| together.finish)
         });
         match choice.and_then(|choice| Some((choice, self.pipeline::<conv::Pipeline>(&problem, by)?))) {
             Some((choice, found)) => self.pipelined(site, about, &choice, <Conv>::cost(&problem), found, operands),
@@ -120,8 +151,9 @@ impl Planner<'_> {
 
     /// The quickest pipeline, where it is predicted to be done sooner than after `by` ns.
     fn pipeline<P: Pipelined>(&self, problem: &<P::Of as Family>::Problem, by: f64) -> Option<(f64, P)> {
+        let rates = &self.target.rates;
         let all = P::all(problem, self.target.isa).into_iter();
-        let timed = all.map(|pipeline| (pipeline.ns(&self.target.rates), pipeline));
+        let timed = all.map(|pipeline| (pipeline.stages(rates).ns(&rates.team), pipeline));
         timed.min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(ns, _)| *ns < by * (1.0 - GAIN))
     }
 
@@ -151,7 +183,8 @@ impl Planner<'_> {
             micros(choice.together_ns),
             candidates(choice),
         );
-        let work = Work { cost, ns: finish, reason };
+        let parts = parts(&pipeline.stages(&self.target.rates), &self.target.rates.team, about.category);
+        let work = Work { cost, ns: finish, parts, reason };
         let workspace = pipeline.workspace();
         let shared = self.shared(workspace);
         let buffers = operands.buffers().into_iter().chain(shared.map(|s| s.buffer)).collect();
@@ -173,14 +206,29 @@ impl Planner<'_> {
         may_share.then(|| select(rows, problem, isa, &self.target.rates)).flatten()
     }
 }
-/// The quickest row of each engine on parts of the problem, where that is predicted to be sooner done than the choice alone.
-fn together<F: Divide>(
+
+/// What each engine does of a pipeline: all the arithmetic counts as the unit's.
+fn parts(stages: &Stages, team: &TeamRates, category: Category) -> Vec<PartReport> {
+    let [first, products, around] = stages.busy(team);
+    let part = |name, engine, start_ns, ns, share| {
+        let engine = self::name(engine);
+        PartReport { name, engine, category, start_ns, ns, share }
+    };
+    vec![
+        part("before", Engine::Core, 0.0, first, 0.0),
+        part("products", Engine::Unit, first, products, 1.0),
+        part("around", Engine::Core, first, around, 0.0),
+    ]
+}
+
+/// The quickest row of each engine on parts of the problem, where they can share it.
+pub(crate) fn together<F: Divide>(
     rows: &'static [Kernel<F>],
     problem: &F::Problem,
     choice: &Choice<F>,
     rates: &Rates,
 ) -> Option<Together<F>> {
-    if rates.team.threads < 2 {
+    if rates.team.threads < 2 || !rates.team.overlap {
         return None;
     }
     let quickest = |engine: Engine| {
@@ -189,22 +237,21 @@ fn together<F: Divide>(
         taken.filter(|(row, _)| F::in_order(row)).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
     };
     let both = Both::new(problem.clone(), quickest(Engine::Unit)?, quickest(Engine::Core)?, rates).ok()?;
-    let (finish, of_units) = finish(both.pace(), both.parts(), &rates.team);
+    let played = play(both.pace(), both.parts(), &rates.team);
+    let finish = played.end() + rates.team.hand_off_ns;
     let bytes = F::cost(problem).bytes;
     // Memory is shared, whoever reads it.
     let finish = finish.max(if bytes > rates.unit.l2_bytes { bytes / rates.team.dram_gbs } else { 0.0 });
-    let alone = choice.together_ns;
-    (finish < alone * (1.0 - GAIN)).then_some(Together { both, finish, alone, of_units })
+    Some(Together { both, finish, alone: choice.together_ns, played })
 }
 
-/// When the last of the parts is done, as threads claim them, and those that units compute.
-fn finish(pace: Pace, parts: usize, team: &TeamRates) -> (f64, usize) {
+/// How the parts are done, as threads claim them.
+fn play(pace: Pace, parts: usize, team: &TeamRates) -> Played {
     // A thread that drives a unit leaves its core; those that are left are as quick as all are on average.
     let slower = team.threads as f64 / team.cores;
     let pace = Pace { core: pace.core * slower, ..pace };
     let share = Share { units: team.units, cores: team.threads - team.units, pace };
-    let (end, of_units) = claim::simulate(share, pace, parts);
-    (end + team.hand_off_ns, of_units)
+    claim::simulate(share, pace, parts)
 }
 
 pub(super) fn micros(ns: f64) -> String {

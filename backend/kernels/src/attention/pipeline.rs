@@ -261,21 +261,21 @@ impl Pipelined for Pipeline {
         self.workspace
     }
 
-    fn ns(&self, rates: &Rates) -> f64 {
+    fn stages(&self, rates: &Rates) -> Stages {
         let s = &self.sizes;
         let keys = s.keys.min(KEYS);
         let multiply = |product: &gemm::Problem| (self.unit.ns)(product, rates);
         let whole = [self.scoring(s.block, keys), self.summing(s.block, keys, s.keys > KEYS)];
         let rows = (self.cut.together * s.block) as f64;
         let seen = if self.problem.causal { 0.55 } else { 1.0 };
-        let stages = Stages {
+        Stages {
             first: blocked::packing_ns(*s),
             products: self.cut.together as f64 * whole.iter().map(multiply).sum::<f64>(),
             around: blocked::weights_ns(self.work, rows, keys as f64 * seen, rates),
             groups: self.groups(),
             phases: self.phases(),
-        };
-        stages.ns(rates)
+            memory: 0.0,
+        }
     }
 
     fn bind<'p, 'a>(

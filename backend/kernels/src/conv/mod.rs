@@ -18,6 +18,7 @@ use crate::element::{Element, bf16, f16};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
+use crate::unfused::{Product, Unfused};
 use crate::widen::row;
 #[cfg(any(test, feature = "emulated"))]
 use crate::{simd::Scalar, sme2::Emulated};
@@ -129,6 +130,24 @@ impl<E: Element> Family for Conv<E> {
         Cost {
             flops: 2.0 * (p.batch() * oh * ow * columns) as f64 * p.k() as f64,
             bytes: (size_of::<E>() * (src + p.dst.elements() + residual + p.k() * columns)) as f64,
+        }
+    }
+
+    fn unfused(p: &Problem) -> Unfused {
+        let [oh, ow] = p.out_size();
+        let n = p.dst.size(1) * p.shuffle * p.shuffle;
+        let (m, k, taps) = (p.batch() * oh * ow, p.k(), p.kernel[0] * p.kernel[1]);
+        let product = Product { batch: 1, m, n, k, taps, packs_rhs: false };
+        let sources: usize = p.src.iter().map(Strided::elements).sum();
+        let elements = p.dst.elements();
+        Unfused {
+            // Outer products are for dense convolutions.
+            product: (p.groups == 1).then_some(product),
+            joined: if p.src.len() > 1 { sources } else { 0 },
+            shuffled: if p.shuffle > 1 { elements } else { 0 },
+            elements,
+            width: size_of::<E>(),
+            passes: p.epilogue.passes(),
         }
     }
 

@@ -13,6 +13,7 @@ use tandem_base::{Span, SpanMut, Strided};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
+use crate::unfused::Unfused;
 use crate::widen::tables;
 #[cfg(any(test, feature = "emulated"))]
 use crate::{simd::Scalar, sme2::Emulated};
@@ -65,6 +66,11 @@ impl Family for Depthwise {
             flops: 2.0 * (p.dst.elements() * taps) as f64,
             bytes: 4.0 * (p.src.elements() + p.dst.elements() + residual + taps * p.dst.size(1)) as f64,
         }
+    }
+
+    fn unfused(p: &Problem) -> Unfused {
+        let (elements, width) = (p.dst.elements(), size_of::<f32>());
+        Unfused { elements, width, passes: p.epilogue.passes(), ..Unfused::default() }
     }
 
     fn check(p: &Problem, args: &Args<'_>) -> Result<(), ArgError> {

@@ -17,6 +17,7 @@ use crate::element::{Element, bf16, f16};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_len};
 use crate::panels;
+use crate::unfused::{Product, Unfused};
 use crate::widen::row;
 #[cfg(any(test, feature = "emulated"))]
 use crate::{simd::Scalar, sme2::Emulated};
@@ -85,6 +86,15 @@ impl<E: Element> Family for Gemm<E> {
             flops: 2.0 * (b * m * n) as f64 * k as f64,
             bytes: (size_of::<E>() * (b * m * k + rhs + b * m * n + residual)) as f64,
         }
+    }
+
+    fn unfused(p: &Problem) -> Unfused {
+        let [b, m, n, k] = p.sizes();
+        let packs_rhs = matches!(p.rhs, Rhs::Strided(_));
+        let (batch, m) = if packs_rhs { (b, m) } else { (1, b * m) };
+        let product = Some(Product { batch, m, n, k, taps: 1, packs_rhs });
+        let (elements, width) = (p.dst.elements(), size_of::<E>());
+        Unfused { product, elements, width, passes: p.epilogue.passes(), ..Unfused::default() }
     }
 
     fn check(p: &Problem, args: &Args<'_, E>) -> Result<(), ArgError> {

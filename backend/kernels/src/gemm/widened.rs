@@ -29,12 +29,13 @@ struct Sizes {
 
 const WIDENED: Sizes =
     Sizes { rhs: 64 << 10, rhs_of_few: 8 << 10, lhs: 96 << 10, rows: 42, parts: 8, least_work: 300_000 };
-/// Rows are whole groups of units as well; columns are cut where there are few rows only, as a unit packs lhs for each part.
+/// Rows are whole groups of units as well; columns are cut where rows alone give too few parts for a core, which may take twenty
+/// times as long for one, to end with the unit: that packs lhs for each part, a few percent of its product.
 const SHARED: Sizes = if cfg!(test) {
     // Small problems come apart as well.
     Sizes { rhs: 4 << 10, rhs_of_few: 1 << 10, lhs: 2 << 10, rows: 12, parts: 6, least_work: 500 }
 } else {
-    Sizes { rhs: 64 << 20, rhs_of_few: 64 << 20, lhs: 256 << 10, rows: 96, parts: 8, least_work: 8_000_000 }
+    Sizes { rhs: 64 << 20, rhs_of_few: 64 << 20, lhs: 256 << 10, rows: 96, parts: 48, least_work: 8_000_000 }
 };
 /// Most rows that are few.
 const FEW: usize = 8;

@@ -8,6 +8,7 @@ use tandem_base::{Span, SpanMut, Strided};
 use super::{MAX_SOURCES, Operands, Part, Parted, Region};
 use crate::element::Element;
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_in_place, check_len};
+use crate::unfused::Unfused;
 
 /// Most arrays of f32 that a problem reads beside its sources.
 pub const MAX_CONSTANTS: usize = 4;
@@ -90,6 +91,10 @@ impl<F: Apart, E: Element> Family for Halved<F, E> {
     fn cost(p: &F::Problem) -> Cost {
         let Cost { flops, bytes } = F::cost(p);
         Cost { flops, bytes: bytes * size_of::<E>() as f64 / size_of::<f32>() as f64 }
+    }
+
+    fn unfused(p: &F::Problem) -> Unfused {
+        Unfused { width: size_of::<E>(), ..F::unfused(p) }
     }
 
     fn check(p: &F::Problem, args: &HalvedArgs<'_, E>) -> Result<(), ArgError> {

@@ -332,19 +332,18 @@ impl Pipelined for Pipeline {
         self.workspace
     }
 
-    fn ns(&self, rates: &Rates) -> f64 {
+    fn stages(&self, rates: &Rates) -> Stages {
         let (plan, costs) = (&self.plan, &self.costs);
         let (rows, columns) = (self.channels() as f64, (self.width() / BLOCK) as f64);
         let around = plan.blocks() as f64 * costs.input + columns * costs.output;
-        let memory = 0.5 * <Conv>::cost(&self.problem).bytes / rates.team.dram_gbs;
-        let stages = Stages {
+        Stages {
             first: rows * columns * costs.filter / rates.vector_gelems,
             products: FREQUENCIES as f64 * (self.unit.ns)(&self.product(self.group), rates),
             around: self.group as f64 * around / rates.vector_gelems,
             groups: self.groups(),
             phases: self.groups() + Stage::ALL.len(),
-        };
-        stages.ns(rates) + memory
+            memory: 0.5 * <Conv>::cost(&self.problem).bytes / rates.team.dram_gbs,
+        }
     }
 
     fn bind<'p, 'a>(

@@ -1,11 +1,11 @@
-//! A profile as one page: data and code inside, nothing fetched.
+//! A profile, measured or modelled, as one page: data and code inside, nothing fetched.
 
-use super::Document;
+use serde::Serialize;
 
 const PAGE: &str = include_str!("page.html");
 
-/// The page of a document.
-pub fn page(document: &Document) -> String {
+/// The page of a document: `profile`'s, or `simulate`'s with `modelled` in it, what the device is.
+pub fn page(document: &impl Serialize) -> String {
     let data = serde_json::to_string(document).expect("plain data");
     // A script ends at "</" wherever it stands.
     PAGE.replace("/*DATA*/null", &data.replace("</", "<\\/"))
@@ -13,9 +13,10 @@ pub fn page(document: &Document) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::{Profile, Row};
     use super::*;
     use crate::machine::Machine;
+    use crate::profile::Document;
+    use crate::profile::report::{Profile, Row};
 
     #[test]
     fn pages_hold_their_data_and_fetch_nothing() {
