@@ -80,7 +80,7 @@ impl Default for LoadOptions {
 }
 
 /// Environment variable and the option it sets.
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     ("TANDEM_ISA", "isa"),
     ("TANDEM_ALGORITHM", "algorithm"),
     ("TANDEM_LAYOUT", "layout"),

@@ -146,6 +146,44 @@ fn units_and_cores_share_attention() {
     }
 }
 
+/// A 3x3 convolution by Winograd: products in a unit, transforms on cores, the bits those of cores alone.
+#[test]
+fn units_and_cores_share_winograd() {
+    let mut b = Builder::default();
+    let x = b.input(&[1, 40, 44, 50]);
+    let stages = common::Stages { bias: true, relu: true, ..Default::default() };
+    let w = b.conv(&[x], 64, 1, 1, &stages);
+    let y = b.conv(&[w], 72, 3, 1, &stages);
+    let z = b.conv(&[w, y], 64, 3, 1, &common::Stages { residual: Some(w), ..stages });
+    let z = b.conv(&[z], 20, 1, 1, &stages);
+    b.output(z);
+    let (model, cores) = (b.finish(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
+    let alone = LoadOptions { isa: Some(cores), ..LoadOptions::default() };
+    let mut alone = model.load(&alone).unwrap();
+    let winograd = |method: &Method| {
+        let steps = method.report().steps.iter().filter(|step| step.kernel.contains("winograd"));
+        steps.map(|step| (step.engine, step.parts.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(winograd(&alone), [("cpu", 1); 2], "{:#?}", alone.report().steps);
+    let inputs = model.inputs(&alone, 3);
+    let expected = run(&mut alone, &inputs, 1).unwrap();
+    for &unit in units() {
+        let team = TeamRates { threads: 4, cores: 4.0, ..TeamRates::default() };
+        let mut rates = Rates { team, ..Rates::default() };
+        rates.unit.f32_gflops = 8.0 * rates.fma_gflops;
+        let options = LoadOptions { rates: Some(rates), fast_math: true, ..beside(cores, unit) };
+        let mut method = model.load(&options).unwrap();
+        assert_eq!(winograd(&method), [("both", 3); 2], "{:#?}", method.report().steps);
+        for threads in [1, 3] {
+            let together = run(&mut method, &inputs, threads).unwrap();
+            let same = |(a, b): (&Vec<f32>, &Vec<f32>)| {
+                a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
+            };
+            assert!(expected.iter().zip(&together).all(same), "{unit}, {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn softmax_and_depthwise() {
     for &unit in units() {

@@ -4,7 +4,9 @@ use tandem_base::team::claim::{self, Played, Share};
 use tandem_base::{Engine, Pace};
 use tandem_kernels::attention::{self, Attention};
 use tandem_kernels::conv::{self, Conv};
-use tandem_kernels::{Both, Choice, Cost, Divide, Family, Kernel, Pipelined, Rates, Stages, TeamRates, select};
+use tandem_kernels::{
+    Both, Choice, Cost, Divide, Family, Kernel, Pipelined, Rates, Stages, TeamRates, select,
+};
 
 use super::{About, Memory, Planner, Site, Work};
 use crate::error::Error;
@@ -144,7 +146,9 @@ impl Planner<'_> {
             together.filter(Together::pays).map_or(choice.together_ns, |together| together.finish)
         });
         match choice.and_then(|choice| Some((choice, self.pipeline::<conv::Pipeline>(&problem, by)?))) {
-            Some((choice, found)) => self.pipelined(site, about, &choice, <Conv>::cost(&problem), found, operands),
+            Some((choice, found)) => {
+                self.pipelined(site, about, &choice, <Conv>::cost(&problem), found, operands)
+            }
             None => self.divided(site, about, rows, problem, operands),
         }
     }
