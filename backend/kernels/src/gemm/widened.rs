@@ -25,17 +25,46 @@ struct Sizes {
     /// Fewest parts to aim for, unless they would be smaller than so many multiply-adds.
     parts: usize,
     least_work: usize,
+    /// More parts to aim for as long as they have so many columns.
+    more: usize,
+    columns: usize,
 }
 
-const WIDENED: Sizes =
-    Sizes { rhs: 64 << 10, rhs_of_few: 8 << 10, lhs: 96 << 10, rows: 42, parts: 8, least_work: 300_000 };
-/// Rows are whole groups of units as well; columns are cut where rows alone give too few parts for a core, which may take twenty
-/// times as long for one, to end with the unit: that packs lhs for each part, a few percent of its product.
+const WIDENED: Sizes = Sizes {
+    rhs: 64 << 10,
+    rhs_of_few: 8 << 10,
+    lhs: 96 << 10,
+    rows: 42,
+    parts: 8,
+    least_work: 300_000,
+    more: 0,
+    columns: PANEL,
+};
+/// Rows are whole groups of units as well. Columns are cut where rows alone give too few parts for a core, which may take twenty
+/// times as long for one, to end with the unit; that packs lhs for each part, a twentieth of its product at 1024 columns.
 const SHARED: Sizes = if cfg!(test) {
     // Small problems come apart as well.
-    Sizes { rhs: 4 << 10, rhs_of_few: 1 << 10, lhs: 2 << 10, rows: 12, parts: 6, least_work: 500 }
+    Sizes {
+        rhs: 4 << 10,
+        rhs_of_few: 1 << 10,
+        lhs: 2 << 10,
+        rows: 12,
+        parts: 6,
+        least_work: 500,
+        more: 12,
+        columns: PANEL,
+    }
 } else {
-    Sizes { rhs: 64 << 20, rhs_of_few: 64 << 20, lhs: 256 << 10, rows: 96, parts: 48, least_work: 8_000_000 }
+    Sizes {
+        rhs: 64 << 20,
+        rhs_of_few: 64 << 20,
+        lhs: 256 << 10,
+        rows: 96,
+        parts: 8,
+        least_work: 8_000_000,
+        more: 48,
+        columns: 1024,
+    }
 };
 /// Most rows that are few.
 const FEW: usize = 8;
@@ -58,7 +87,8 @@ impl Cut {
         let rhs = if m <= FEW { sizes.rhs_of_few } else { sizes.rhs };
         let fitting = (rhs / k.max(1) / PANEL).max(1) * PANEL;
         let work = batch * m * n * k;
-        let wanted = sizes.parts.min(work / sizes.least_work).div_ceil((batch * row_parts).max(1)).max(1);
+        let parts = sizes.parts.max(sizes.more.min(batch * row_parts * (n / sizes.columns)));
+        let wanted = parts.min(work / sizes.least_work).div_ceil((batch * row_parts).max(1)).max(1);
         let columns = fitting.min(n.div_ceil(wanted).next_multiple_of(PANEL)).max(PANEL);
         Self { columns, column_parts: n.div_ceil(columns), rows, row_parts: m.div_ceil(rows.max(1)) }
     }

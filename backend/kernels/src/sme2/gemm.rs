@@ -176,7 +176,7 @@ fn ns<U: Unit, E: Element>(p: &Problem, rates: &Rates) -> f64 {
     let unit = &rates.unit;
     let weights = unit.read_ns(4.0 * (plan.words * plan.n) as f64);
     (plan.flops() / unit.gflops(size_of::<E>())).max(weights)
-        + (plan.parts * copied) as f64 / unit.copy_gelems
+        + (plan.parts * plan.tasks() * copied) as f64 / unit.copy_gelems
         + unit.entry_ns
 }
 
