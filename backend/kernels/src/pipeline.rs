@@ -63,8 +63,6 @@ pub struct Stages {
     pub groups: usize,
     /// Phases.
     pub phases: usize,
-    /// Until the operands are out of memory, as far as that does not hide behind the stages.
-    pub memory: f64,
 }
 
 impl Stages {
@@ -79,7 +77,7 @@ impl Stages {
             _ => (together.min(products + around), products + around),
         };
         let hand_offs = if team.threads > 1 { self.phases as f64 * team.hand_off_ns } else { 0.0 };
-        self.first / cores + self.groups as f64 * phase + ends + hand_offs + self.memory
+        self.first / cores + self.groups as f64 * phase + ends + hand_offs
     }
 
     /// How long cores are busy before the first group, units with products, and cores with what is around them.

@@ -274,7 +274,6 @@ impl Pipelined for Pipeline {
             around: blocked::weights_ns(self.work, rows, keys as f64 * seen, rates),
             groups: self.groups(),
             phases: self.phases(),
-            memory: 0.0,
         }
     }
 

@@ -335,14 +335,15 @@ impl Pipelined for Pipeline {
     fn stages(&self, rates: &Rates) -> Stages {
         let (plan, costs) = (&self.plan, &self.costs);
         let (rows, columns) = (self.channels() as f64, (self.width() / BLOCK) as f64);
-        let around = plan.blocks() as f64 * costs.input + columns * costs.output;
+        let transforms = plan.blocks() as f64 * costs.input + columns * costs.output;
+        // As in the row of cores, half the time of operands out of memory does not hide.
+        let memory = 0.5 * <Conv>::cost(&self.problem).bytes / rates.dram_gbs / self.groups() as f64;
         Stages {
             first: rows * columns * costs.filter / rates.vector_gelems,
             products: FREQUENCIES as f64 * (self.unit.ns)(&self.product(self.group), rates),
-            around: self.group as f64 * around / rates.vector_gelems,
+            around: self.group as f64 * transforms / rates.vector_gelems + memory,
             groups: self.groups(),
             phases: self.groups() + Stage::ALL.len(),
-            memory: 0.5 * <Conv>::cost(&self.problem).bytes / rates.team.dram_gbs,
         }
     }
 
