@@ -91,9 +91,10 @@ typedef struct tandem_constants {
  *   "overlap"    whether a step may keep cores and units busy at once: "on" (default) or "off"
  *   "chains"     whether convolutions that follow each other may be one step: "on" (default) or "off"
  *   "stack"      whose time reports predict for the steps: "tandem" (default) or "xnnpack", as modelled
+ *   "candidate"  0 (default): each step's kernel is the quickest predicted; 1: the next, and so on, to measure them
  *   "threads"    threads to plan for, whatever a call is given (default, or 0: one a core)
- * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT, TANDEM_DEVICE, TANDEM_ENGINE and TANDEM_THREADS
- * are their defaults.
+ * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT, TANDEM_DEVICE, TANDEM_ENGINE, TANDEM_OVERLAP,
+ * TANDEM_THREADS and TANDEM_CANDIDATE are their defaults.
  * An unknown key or value is TANDEM_INVALID_ARGUMENT. */
 typedef struct tandem_option {
   const char *key;
