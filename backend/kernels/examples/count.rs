@@ -7,7 +7,7 @@
 use tandem_base::team::{Scratch, Team};
 use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
 use tandem_kernels::quant::Affine;
-use tandem_kernels::{Element, Epilogue, EpilogueArgs, Family, Kernel, Rates, select};
+use tandem_kernels::{Element, Epilogue, EpilogueArgs, Family, Kernel, Pipelined, Rates, select};
 use tandem_kernels::{attention, conv, convert, depthwise, gemm, panels, qconv, qgemm, softmax};
 
 /// A case's name and the steps it takes.
