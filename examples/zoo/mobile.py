@@ -1,6 +1,7 @@
 """Models that published latencies are of, for `cargo xtask published`: written from their papers, random weights."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ def mobilenet_v1_features() -> Iterator[nn.Module]:
     """The fourteen blocks of MobileNet v1 (arXiv:1704.04861)."""
     yield conv(3, 32, 3, stride=2)
     widths = [32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
-    for i, (c_in, c_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+    for i, (c_in, c_out) in enumerate(pairwise(widths)):
         yield nn.Sequential(conv(c_in, c_in, 3, 2 if i in (1, 3, 5, 11) else 1, groups=c_in), conv(c_in, c_out, 1))
 
 
@@ -33,7 +34,7 @@ class MobileNetV1(nn.Module):
 
 
 class MobileNetSsd(nn.Module):
-    """SSD (arXiv:1512.02325) over MobileNet v1: boxes and 91 scores of three or six anchors on six maps, nothing suppressed."""
+    """SSD (arXiv:1512.02325) over MobileNet v1: boxes and 91 scores of three or six anchors on six maps."""
 
     def __init__(self):
         super().__init__()
@@ -68,7 +69,7 @@ class Inverted(nn.Module):
 
 
 class EfficientNetLite3(nn.Module):
-    """EfficientNet-Lite3: widths times 1.2, depths times 1.4, stem and head as they are, ReLU6, no squeeze and excitation."""
+    """EfficientNet-Lite3: widths times 1.2, depths times 1.4, stem and head as they are, ReLU6, no excitation."""
 
     def __init__(self):
         super().__init__()

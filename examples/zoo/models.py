@@ -12,7 +12,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "squeezesam"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[1] / "squeezesam"))
+sys.path.insert(0, str(Path(__file__).parent))
 import model as squeezesam
 from mobile import EfficientNetLite3, MobileNetSsd, MobileNetV1
 

@@ -68,6 +68,7 @@ class _Step(Structure):
         *((f.name, c_double) for f in fields(Step)[9:12]),
         ("debug_handles", POINTER(c_uint32)),
         ("num_debug_handles", c_size_t),
+        ("num_parts", c_size_t),
     )
 
 

@@ -152,7 +152,7 @@ def test_simulate_models_xnnpack_beside(cli, unet, tmp_path):
     modelled = json.loads(data.read_text())
     assert 0 < modelled["tandem_modelled_ms"] < modelled["modelled_ms"]
     parts = [part["name"] for row in modelled["rows"] for part in row["parts"]]
-    # Four convolutions with a normalisation behind their activation in two blocks, a third block behind a concatenation.
+    # Three blocks of two convolutions with a normalisation behind the activation, the third behind a concatenation.
     assert parts.count("batch norm") == 6 and parts.count("concatenation") == 1 and "packing" in parts
 
 
