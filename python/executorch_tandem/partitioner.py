@@ -102,8 +102,10 @@ def _propose(program: ExportedProgram, builder: Builder) -> tuple[list[Partition
 
 
 def _left(program: ExportedProgram, kept: list[torch._ops.OpOverload]) -> set[torch._ops.OpOverload]:
-    """Operators of which a use would be left to the host if they are kept: whether sizes are told depends on all that is
-    delegated together."""
+    """Operators of which a use would be left to the host if they are kept.
+
+    Whether sizes are told depends on all that is delegated together.
+    """
     table = torch.export.default_decompositions()
     for target in kept:
         table.pop(target, None)
