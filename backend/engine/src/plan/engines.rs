@@ -141,11 +141,13 @@ impl Planner<'_> {
     ) -> Result<(), Error> {
         let rows = conv::KERNELS;
         let choice = self.with_units(rows, &problem);
-        let by = choice.as_ref().map_or(0.0, |choice| {
-            let together = together(rows, &problem, choice, &self.target.rates);
-            together.filter(Together::pays).map_or(choice.together_ns, |together| together.finish)
-        });
-        match choice.and_then(|choice| Some((choice, self.pipeline::<conv::Pipeline>(&problem, by)?))) {
+        let by = choice.as_ref().map_or(0.0, |choice| choice.together_ns);
+        let found = choice.and_then(|choice| Some((choice, self.pipeline::<conv::Pipeline>(&problem, by)?)));
+        let sooner = |(choice, (finish, _)): &(Choice<Conv>, (f64, conv::Pipeline))| {
+            let parts = || together(rows, &problem, choice, &self.target.rates);
+            self.trial.is_some() || parts().is_none_or(|parts| *finish < parts.finish)
+        };
+        match found.filter(sooner) {
             Some((choice, found)) => {
                 self.pipelined(site, about, &choice, <Conv>::cost(&problem), found, operands)
             }
