@@ -41,8 +41,8 @@ const ONCE: [&str; 19] = [
 ];
 
 /// Test programs whose answers one processor model gives, as [`ONCE`]: emulated units are plain Rust, layouts are searched for
-/// by the same prices everywhere.
-const ONCE_PROGRAMS: [&str; 2] = ["engine/emulated", "engine/layout"];
+/// and devices modelled by the same prices everywhere.
+const ONCE_PROGRAMS: [&str; 3] = ["engine/emulated", "engine/layout", "engine/modelled"];
 
 /// A test program and the folder that cargo would start it in.
 pub struct Binary {
