@@ -123,3 +123,22 @@ fn bare(kind: &OpKindT) -> OpKindT {
     }
     kind
 }
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::program::{PadT, UnaryT};
+
+    use super::*;
+
+    #[test]
+    fn payloads_of_nans_are_the_same() {
+        let pad = |value: f64| {
+            let mut pad = PadT::default();
+            (pad.before, pad.value) = (vec![1, 0], value);
+            OpKindT::Pad(Box::new(pad))
+        };
+        assert!(same_payload(&pad(f64::NAN), &pad(f64::NAN)));
+        assert!(!same_payload(&pad(f64::NAN), &pad(0.5)));
+        assert!(!same_payload(&pad(f64::NAN), &OpKindT::Unary(Box::new(UnaryT::default()))));
+    }
+}
