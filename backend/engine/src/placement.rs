@@ -1,7 +1,7 @@
 //! What would compute one product on a device, without a program: the planner's own predictions.
 
 use tandem_base::{Isa, Strided};
-use tandem_kernels::{Cost, Divide, Epilogue, Kernel, Rates, conv, gemm, select};
+use tandem_kernels::{Cost, Divide, Epilogue, Kernel, Pipelined, Rates, conv, gemm, select};
 
 use crate::device::Device;
 use crate::plan::engines;
@@ -73,8 +73,19 @@ pub fn place(shape: Shape, isa: Isa, rates: &Rates) -> Option<Placement> {
                 epilogue: Epilogue::default(),
                 fast_math: true,
             };
-            placed(conv::KERNELS, &problem, isa, rates)
+            Some(pipelined(placed(conv::KERNELS, &problem, isa, rates)?, &problem, isa, rates))
         }
+    }
+}
+
+/// A convolution's placement, or units' and cores' pipeline where that is done sooner.
+fn pipelined(placed: Placement, problem: &conv::Problem, isa: Isa, rates: &Rates) -> Placement {
+    match engines::pipeline::<conv::Pipeline>(problem, isa, rates, placed.ns) {
+        Some((ns, pipeline)) => {
+            let kernel = pipeline.rows().join("+");
+            Placement { engine: "both", kernel, ns, unit_share: 1.0, ..placed }
+        }
+        None => placed,
     }
 }
 

@@ -414,14 +414,16 @@ impl<'m> Planner<'m> {
         problem: &F::Problem,
     ) -> Choice<F> {
         let Target { isa, rates, candidate, .. } = &self.target;
+        if *candidate == 0 {
+            return choice;
+        }
         let named = |row: &Kernel<F>| row.name == choice.kernel.name;
         let answers = rows.iter().zip(&choice.candidates).enumerate();
         let taken = answers.filter_map(|(i, (row, (_, answer)))| Some((i, row, (*answer).ok()?)));
         let mut taken: Vec<_> = taken.filter(|(_, row, _)| named(row) || row.isa != Isa::SCALAR).collect();
         taken.sort_by(|a, b| named(b.1).cmp(&named(a.1)).then(a.2.total_cmp(&b.2)));
         let at = taken.get(*candidate).or(taken.last()).map(|&(i, ..)| i);
-        let other = at.and_then(|i| select(&rows[i..=i], problem, *isa, rates));
-        other.filter(|_| *candidate > 0).unwrap_or(choice)
+        at.and_then(|i| select(&rows[i..=i], problem, *isa, rates)).unwrap_or(choice)
     }
 
     /// A buffer for what workers share.

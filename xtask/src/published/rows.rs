@@ -46,7 +46,7 @@ pub(super) fn smepilot(models: &Models) -> Result<Vec<Row>, Error> {
         decode,
         "",
     ));
-    let note = "attention has no row of the unit here";
+    let note = "the sweep places products and convolutions, not attention";
     rows.push(row("attention of 4096 tokens without overlap".to_owned(), "times", [2.07; 2], None, note));
     Ok(rows)
 }

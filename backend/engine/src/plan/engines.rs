@@ -1,7 +1,7 @@
 //! Which engine computes a step: cores, matrix units, or both, part by part.
 
 use tandem_base::team::claim::{self, Played, Share};
-use tandem_base::{Engine, Pace};
+use tandem_base::{Engine, Isa, Pace};
 use tandem_kernels::attention::{self, Attention};
 use tandem_kernels::conv::{self, Conv};
 use tandem_kernels::{
@@ -120,10 +120,12 @@ impl Planner<'_> {
         problem: attention::Problem,
         operands: B,
     ) -> Result<(), Error> {
-        let rows = attention::KERNELS;
+        let (rows, isa, rates) = (attention::KERNELS, self.target.isa, self.target.rates);
         let choice = self.with_units(rows, &problem);
         let by = choice.as_ref().map_or(0.0, |choice| choice.together_ns);
-        match choice.and_then(|choice| Some((choice, self.pipeline::<attention::Pipeline>(&problem, by)?))) {
+        match choice
+            .and_then(|choice| Some((choice, pipeline::<attention::Pipeline>(&problem, isa, &rates, by)?)))
+        {
             Some((choice, found)) => {
                 self.pipelined(site, about, &choice, Attention::cost(&problem), found, operands)
             }
@@ -139,12 +141,13 @@ impl Planner<'_> {
         problem: conv::Problem,
         operands: B,
     ) -> Result<(), Error> {
-        let rows = conv::KERNELS;
+        let (rows, isa, rates) = (conv::KERNELS, self.target.isa, self.target.rates);
         let choice = self.with_units(rows, &problem);
         let by = choice.as_ref().map_or(0.0, |choice| choice.together_ns);
-        let found = choice.and_then(|choice| Some((choice, self.pipeline::<conv::Pipeline>(&problem, by)?)));
+        let found =
+            choice.and_then(|choice| Some((choice, pipeline::<conv::Pipeline>(&problem, isa, &rates, by)?)));
         let sooner = |(choice, (finish, _)): &(Choice<Conv>, (f64, conv::Pipeline))| {
-            let parts = || together(rows, &problem, choice, &self.target.rates);
+            let parts = || together(rows, &problem, choice, &rates);
             self.trial.is_some() || parts().is_none_or(|parts| *finish < parts.finish)
         };
         match found.filter(sooner) {
@@ -153,14 +156,6 @@ impl Planner<'_> {
             }
             None => self.divided(site, about, rows, problem, operands),
         }
-    }
-
-    /// The quickest pipeline, where it is predicted to be done sooner than after `by` ns.
-    fn pipeline<P: Pipelined>(&self, problem: &<P::Of as Family>::Problem, by: f64) -> Option<(f64, P)> {
-        let rates = &self.target.rates;
-        let all = P::all(problem, self.target.isa).into_iter();
-        let timed = all.map(|pipeline| (pipeline.stages(rates).ns(&rates.team), pipeline));
-        timed.min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(ns, _)| *ns < by * (1.0 - GAIN))
     }
 
     /// Appends a pipeline's step, or its price to a trial's.
@@ -211,6 +206,18 @@ impl Planner<'_> {
         let may_share = self.target.share && isa != isa.without_units();
         may_share.then(|| select(rows, problem, isa, &self.target.rates)).flatten()
     }
+}
+
+/// The quickest pipeline of a problem with its predicted time, where that is sooner than after `by` ns.
+pub(crate) fn pipeline<P: Pipelined>(
+    problem: &<P::Of as Family>::Problem,
+    isa: Isa,
+    rates: &Rates,
+    by: f64,
+) -> Option<(f64, P)> {
+    let all = P::all(problem, isa).into_iter();
+    let timed = all.map(|pipeline| (pipeline.stages(rates).ns(&rates.team), pipeline));
+    timed.min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(ns, _)| *ns < by * (1.0 - GAIN))
 }
 
 /// What each engine does of a pipeline: all the arithmetic counts as the unit's.
