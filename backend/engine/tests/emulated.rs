@@ -58,12 +58,15 @@ fn bits_do_not_depend_on_threads() {
         let alone = run(&mut method, &inputs, 1).unwrap();
         for threads in [2, 4] {
             let together = run(&mut method, &inputs, threads).unwrap();
-            let same = |(a, b): (&Vec<f32>, &Vec<f32>)| {
-                a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
-            };
-            assert!(alone.iter().zip(&together).all(same), "{threads} threads");
+            assert!(same_bits(&alone, &together), "{threads} threads");
         }
     }
+}
+
+fn same_bits(a: &[Vec<f32>], b: &[Vec<f32>]) -> bool {
+    let bits = |all: &[Vec<f32>]| all.iter().map(|x| x.iter().map(|x| x.to_bits()).collect()).collect();
+    let [a, b]: [Vec<Vec<u32>>; 2] = [bits(a), bits(b)];
+    a == b
 }
 
 /// Convolutions and products large enough to share: a third segment, a residual, a batch of products.
@@ -104,10 +107,7 @@ fn units_and_cores_share_steps() {
         assert!(shared, "{unit}: {:#?}", method.report().steps);
         for threads in [1, 2, 4, 8] {
             let together = run(&mut method, &inputs, threads).unwrap();
-            let same = |(a, b): (&Vec<f32>, &Vec<f32>)| {
-                a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
-            };
-            assert!(expected.iter().zip(&together).all(same), "{unit}, {threads} threads");
+            assert!(same_bits(&expected, &together), "{unit}, {threads} threads");
         }
         let one = LoadOptions { rates: Some(Rates { team: TeamRates::default(), ..rates }), ..options };
         let steps = model.load(&one).unwrap().report().steps.clone();
@@ -137,10 +137,7 @@ fn units_and_cores_share_attention() {
             assert!(step.engine == "both" && step.reason.contains("groups in the matrix unit"), "{step:?}");
             for threads in [1, 3] {
                 let together = run(&mut method, &inputs, threads).unwrap();
-                let same = |(a, b): (&Vec<f32>, &Vec<f32>)| {
-                    a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
-                };
-                assert!(expected.iter().zip(&together).all(same), "{unit}, {threads} threads");
+                assert!(same_bits(&expected, &together), "{unit}, {threads} threads");
             }
         }
     }
@@ -177,10 +174,7 @@ fn units_and_cores_share_winograd() {
         assert_eq!(winograd(&method), [("both", 3); 2], "{:#?}", method.report().steps);
         for threads in [1, 3] {
             let together = run(&mut method, &inputs, threads).unwrap();
-            let same = |(a, b): (&Vec<f32>, &Vec<f32>)| {
-                a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
-            };
-            assert!(expected.iter().zip(&together).all(same), "{unit}, {threads} threads");
+            assert!(same_bits(&expected, &together), "{unit}, {threads} threads");
         }
     }
 }
