@@ -171,26 +171,26 @@ impl UnitRates {
 impl Rates {
     /// Share of `bytes` that comes from memory: none where L2 holds them, all where it holds less than half, since what was
     /// used last is overwritten by what comes next.
-    fn from_memory(&self, bytes: f64) -> f64 {
+    fn spilled(&self, bytes: f64) -> f64 {
         (bytes / self.l2_bytes - 1.0).clamp(0.0, 1.0)
     }
 
     /// Time to stream `bytes` through one thread, about as many read as written, in ns.
     pub fn stream_ns(&self, bytes: f64) -> f64 {
-        let share = self.from_memory(bytes);
+        let share = self.spilled(bytes);
         bytes * ((1.0 - share) / self.l2_gbs + share / self.dram_gbs)
     }
 
     /// Time to read `bytes` through one thread that writes far less, in ns.
     pub fn read_ns(&self, bytes: f64) -> f64 {
-        let share = self.from_memory(bytes);
+        let share = self.spilled(bytes);
         bytes * ((1.0 - share) / self.l2_gbs + share / self.read_gbs)
     }
 
     /// Time a product's result of `bytes` takes in addition if it does not stay in L2, in ns: stores that fill a cache do not
     /// hide behind arithmetic.
     pub fn written_ns(&self, bytes: f64) -> f64 {
-        self.from_memory(bytes) * bytes / self.dram_gbs
+        self.spilled(bytes) * bytes / self.dram_gbs
     }
 
     /// Time of a product whose arithmetic takes `compute` ns, in ns. Its constant panels of `bytes` come from memory at first,
@@ -216,7 +216,7 @@ impl Rates {
             Engine::Core if waits => team.cores.min((team.dram_gbs / self.dram_gbs).max(1.0)),
             Engine::Core => team.cores,
         };
-        let out_of_memory = self.from_memory(bytes) * bytes / team.dram_gbs;
+        let out_of_memory = self.spilled(bytes) * bytes / team.dram_gbs;
         (ns / engines.min(threads as f64)).max(out_of_memory) + phases as f64 * team.hand_off_ns
     }
 }
