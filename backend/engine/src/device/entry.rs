@@ -52,7 +52,7 @@ fn program(large: usize) -> ProgramT {
         for (last, elements) in last.iter_mut().zip([SMALL, large]) {
             let out = value(&mut program, kind, elements);
             let mut unary = UnaryT::default();
-            (unary.src, unary.kind, unary.act) = (*last, UnaryKind::Activation, Some(relu()));
+            (unary.src, unary.kind) = (*last, UnaryKind::Square);
             let mut op = OpT::default();
             (op.name, op.kind, op.outputs) =
                 (format!("step {step}"), OpKindT::Unary(Box::new(unary)), vec![out]);
@@ -62,12 +62,6 @@ fn program(large: usize) -> ProgramT {
     }
     program.outputs = last.to_vec();
     program
-}
-
-fn relu() -> ActT {
-    let mut act = ActT::default();
-    act.kind = Activation::Relu;
-    act
 }
 
 fn value(program: &mut ProgramT, kind: ValueKind, elements: usize) -> i32 {
