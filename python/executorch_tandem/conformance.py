@@ -62,9 +62,8 @@ class TandemTester(Tester):
             atol = TOLERANCE * max(1.0, _largest(want))
             Tester._compare_outputs(want, got, atol=atol, rtol=TOLERANCE)
 
-
     def _dump_golden_artifacts(self, artifact_dir, artifact_name, inputs, reference_output):
-        """Every tensor's bytes as the program declares it: the suite leaves out nested inputs, and a declared order of axes.
+        """Tensors as the program declares them: the suite leaves out nested inputs and declared orders of axes.
 
         Files are named as the suite names them, counting tensors.
         """

@@ -92,14 +92,34 @@ def _propose(program: ExportedProgram, builder: Builder) -> tuple[list[Partition
     """What is delegated together, and why a node is not."""
     calls = [n for n in program.graph.nodes if n.op == "call_function" and not is_size(n)]
     reasons = {node: builder.reason(node) for node in calls}
-    support = _Support({n for n, reason in reasons.items() if reason is None and not builder.folds(n)})
-    capability = CapabilityBasedPartitioner(program.graph_module, support, allows_single_node_partition=True)
-    partitions = [p for p in capability.propose_partitions() if not _views_of_the_host(p)]
+    taken = {n for n, reason in reasons.items() if reason is None and not builder.folds(n)}
+    partitions = _together(program, taken | _inner_sizes(program.graph, taken))
+    if any(is_size(node) and set(node.users) - set(p.nodes) for p in partitions for node in p.nodes):
+        # A delegate hands out no size: it is computed between the delegates then.
+        partitions = _together(program, taken)
+    partitions = [p for p in partitions if not _views_of_the_host(p)]
     for partition in list(partitions):
         if untold := _untold(partition, builder):
             partitions.remove(partition)
             reasons |= dict.fromkeys(partition.nodes, f"no input next to it tells size {untold}")
     return partitions, reasons
+
+
+def _together(program: ExportedProgram, taken: set[fx.Node]) -> list[Partition]:
+    capability = CapabilityBasedPartitioner(program.graph_module, _Support(taken), allows_single_node_partition=True)
+    return capability.propose_partitions()
+
+
+def _inner_sizes(graph: fx.Graph, taken: set[fx.Node]) -> set[fx.Node]:
+    """Sizes of what is taken, and what is computed from them, that only what is taken reads."""
+    inner: set[fx.Node] = set()
+    for node in graph.nodes:
+        if is_size(node) and any(source in taken or source in inner for source in node.all_input_nodes):
+            inner.add(node)
+    for node in reversed(graph.nodes):
+        if not all(user in taken or user in inner for user in node.users):
+            inner.discard(node)
+    return inner
 
 
 def _left(program: ExportedProgram, kept: list[torch._ops.OpOverload]) -> set[torch._ops.OpOverload]:
@@ -125,7 +145,7 @@ class _Support(OperatorSupportBase):
 
 def _views_of_the_host(partition: Partition) -> bool:
     """Whether a delegate would copy and nothing else, next to what the host computes; it often need not even copy."""
-    calls = [node for node in partition.nodes if node.target is not operator.getitem]
+    calls = [node for node in partition.nodes if node.target is not operator.getitem and not is_size(node)]
     if not all(str(aten(node.target)) in ops.VIEWS and not _converts(node) for node in calls):
         return False
     around = {other for node in partition.nodes for other in (*node.all_input_nodes, *node.users)}

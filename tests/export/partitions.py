@@ -145,6 +145,31 @@ def test_rounded_sizes_of_inputs_are_sizes_of_their_own():
         assert error(method.execute([x])[0], net(x).detach()) <= F32
 
 
+class _Shuffle(nn.Module):
+    """Reads sizes of what a convolution has computed, as ShuffleNet does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+
+    def forward(self, x):
+        y = self.conv(x)
+        n, c, h, w = y.shape
+        y = y.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+        return nn.functional.max_pool2d(y, 2).relu()
+
+
+def test_sizes_of_what_a_delegate_computes_split_it_not():
+    dims = {2: torch.export.Dim("h", min=2, max=8) * 16, 3: torch.export.Dim("w", min=2, max=8) * 16}
+    net = _Shuffle().eval()
+    exported = export(net, [torch.randn(1, 3, 64, 48)], dynamic_shapes=(dims,))
+    assert (exported.delegates, exported.host_ops) == (1, [])
+    method = load(exported.pte())
+    for h, w in ((32, 32), (128, 48), (64, 112)):
+        x = torch.randn(1, 3, h, w)
+        assert error(method.execute([x])[0], net(x).detach()) <= F32
+
+
 def test_products_of_sizes_of_inputs_are_sizes_of_their_own():
     n, m = torch.export.Dim("n", min=8, max=64), torch.export.Dim("m", min=8, max=64)
     function = lambda x: nn.functional.max_pool1d(on_host(x.reshape(3, -1)).neg(), 3).abs()  # noqa: E731
