@@ -100,7 +100,7 @@ impl Cores {
     }
 
     /// By the speed of each core, in any unit.
-    fn new(mut cores: Vec<(f64, Option<usize>)>) -> Self {
+    pub(crate) fn new(mut cores: Vec<(f64, Option<usize>)>) -> Self {
         cores.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let mut all = Self::alike();
         let (mut kind, mut top) = (0, cores.first().map_or(1.0, |(speed, _)| *speed));

@@ -181,8 +181,7 @@ fn a_crew_takes_in_workers_that_become_idle() {
 fn no_worker_is_waited_for() {
     // Workers that never come: the crew does all itself.
     let (team, mut scratch) = (Team::new(), Scratch::default());
-    let absent: &'static Worker =
-        Box::leak(Box::new(Worker { duty: AtomicPtr::new(ptr::null_mut()), thread: OnceLock::new() }));
+    let absent: &'static Worker = Box::leak(Box::new(Worker::of_kind(0)));
     team.pool().workers.push(absent);
     for _ in 0..3 {
         let mut crew = team.enter(2);
@@ -219,6 +218,47 @@ fn claims_are_small_where_threads_share() {
     task.check();
     team.enter(4).run(&task, &mut scratch);
     assert!(task.threads_seen.load(Ordering::Relaxed) <= 20);
+}
+
+/// A team whose cores are of three kinds, as it believes, and whose threads are pinned nowhere.
+fn of_kinds() -> Team {
+    fn cores() -> &'static Cores {
+        static CORES: OnceLock<Cores> = OnceLock::new();
+        let speeds = [1.0, 0.6, 0.6, 0.25, 0.25];
+        CORES.get_or_init(|| Cores::new(speeds.map(|speed| (speed, None)).to_vec()))
+    }
+    Team { cores, units: || 2, ..Team::new() }
+}
+
+/// Every tile once, however wrong the speeds; the fastest cores drive units, and a caller waits for nobody.
+#[test]
+fn cores_of_several_kinds() {
+    let (team, mut scratch) = (of_kinds(), Scratch::default());
+    let pace = Pace { core: 1000.0, unit: 100.0 };
+    for round in 0..ROUNDS {
+        let mut task = Waves::new(1 + round % 3, 1 + round % 97);
+        task.engines = [Engines::Cores, Engines::Units, Engines::Both(pace), Engines::Apart(5)][round % 4];
+        team.enter(1 + round % 8).run(&task, &mut scratch);
+        task.check();
+        let ran = task.ran.into_inner().unwrap();
+        assert!(ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count() <= 2, "{ran:?}");
+    }
+    assert_eq!(
+        team.pool().workers.iter().map(|worker| worker.kind).collect::<Vec<_>>(),
+        [1, 1, 2, 2, 2, 2, 2]
+    );
+}
+
+/// Quicker cores are awaited by nobody: one that never comes leaves the rest to the caller.
+#[test]
+fn no_quicker_core_is_waited_for() {
+    let (team, mut scratch) = (of_kinds(), Scratch::default());
+    team.pool().workers.push(Box::leak(Box::new(Worker::of_kind(0))));
+    for tiles in [1, 2, 50] {
+        let task = Waves::new(3, tiles);
+        team.enter(3).run(&task, &mut scratch);
+        task.check();
+    }
 }
 
 fn three_units() -> Team {

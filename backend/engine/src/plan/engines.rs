@@ -263,8 +263,8 @@ fn play(pace: Pace, parts: usize, team: &TeamRates) -> Played {
     // A thread that drives a unit leaves its core; those that are left are as quick as all are on average.
     let slower = team.threads as f64 / team.cores;
     let pace = Pace { core: pace.core * slower, ..pace };
-    let share = Share { units: team.units, cores: team.threads - team.units, pace };
-    claim::simulate(share, pace, parts)
+    let share = Share::alike(team.units, team.threads - team.units, pace);
+    claim::simulate(share, &share.paces, parts)
 }
 
 pub(super) fn micros(ns: f64) -> String {
