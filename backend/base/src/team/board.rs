@@ -26,7 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
 use super::claim::{Paces, Share};
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Shared, Wait};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Bed, Mutex, Ordering, Shared, Wait};
 use crate::cores::KINDS;
 use crate::mem::SpanMut;
 use crate::task::{Engine, Engines, Pace, Task};
@@ -146,6 +146,9 @@ pub(crate) struct Board {
     joined: AtomicUsize,
     /// No more work: workers leave.
     closed: AtomicBool,
+    /// Whether workers sleep where there is nothing to claim, instead of polling.
+    sleeps: AtomicBool,
+    bed: Bed,
     failed: AtomicBool,
     failure: Mutex<Option<Box<dyn Any + Send>>>,
     job: Shared<Job>,
@@ -196,6 +199,8 @@ impl Board {
             timed: AtomicBool::new(false),
             joined: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            sleeps: AtomicBool::new(false),
+            bed: Bed::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             job: Shared::new(job),
@@ -208,6 +213,18 @@ impl Board {
         self.take_in(CALLER.kind);
         self.joined.store(0, Ordering::Relaxed);
         self.closed.store(false, Ordering::Relaxed);
+    }
+
+    /// Says what workers do where there is nothing to claim. Before any comes.
+    pub fn set_sleeps(&self, sleeps: bool) {
+        self.sleeps.store(sleeps, Ordering::Relaxed);
+    }
+
+    /// Wakes workers that sleep.
+    fn wake(&self) {
+        if self.sleeps.load(Ordering::Relaxed) {
+            self.bed.wake();
+        }
     }
 
     /// One more thread shares the work, on a core of this kind.
@@ -223,6 +240,7 @@ impl Board {
     /// Sends the workers away.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.wake();
     }
 
     /// Runs one phase to its end, with whoever comes to help. A panic in a tile, on any thread, is resumed here when no
@@ -237,6 +255,7 @@ impl Board {
         // SAFETY: all tiles of the phase before are finished, so nobody reads the job until there are unclaimed ones.
         unsafe { self.job.set(job) }
         self.unclaimed.0.store(Left::new(job.tiles, workers).0, Ordering::Release);
+        self.wake();
         self.work(CALLER);
         let mut wait = Wait::default();
         while self.finished.0.load(Ordering::Acquire) != job.tiles {
@@ -329,12 +348,16 @@ impl Board {
     /// Works as one of the crew until the board is closed.
     pub fn serve(&self, worker: Member) {
         self.joined.fetch_add(1, Ordering::Relaxed);
+        let sleeps = self.sleeps.load(Ordering::Relaxed);
         let mut wait = Wait::default();
         loop {
+            let known = if sleeps { self.bed.changes() } else { 0 };
             if self.work(worker) {
                 wait = Wait::default();
             } else if self.closed.load(Ordering::Acquire) {
                 return;
+            } else if sleeps {
+                self.bed.sleep(known);
             } else {
                 wait.poll();
             }

@@ -89,13 +89,24 @@ impl Team {
         &TEAM
     }
 
-    /// A crew of up to `threads` (at most [`MAX_THREADS`]), the caller included.
+    /// A crew of up to `threads` (at most [`MAX_THREADS`]), the caller included, whose workers poll for tiles.
     pub fn enter(&self, threads: usize) -> Crew<'_> {
+        self.crew(threads, false)
+    }
+
+    /// The same, but its workers sleep wherever there is nothing for them and are woken for each phase.
+    pub fn enter_asleep(&self, threads: usize) -> Crew<'_> {
+        self.crew(threads, true)
+    }
+
+    fn crew(&self, threads: usize, sleeps: bool) -> Crew<'_> {
         let wanted = threads.clamp(1, MAX_THREADS);
         let mut pool = self.pool();
         let board = (wanted > 1).then(|| {
             pool.grow(wanted - 1, (self.cores)());
-            pool.board((self.cores)())
+            let board = pool.board((self.cores)());
+            board.set_sleeps(sleeps);
+            board
         });
         drop(pool);
         let mut crew = Crew { team: self, board, wanted, threads: 1 };

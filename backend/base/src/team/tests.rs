@@ -118,6 +118,36 @@ fn many_tasks_in_one_execute() {
     }
 }
 
+/// Workers that sleep between phases and tasks miss none, and come to rest.
+#[test]
+fn workers_that_sleep() {
+    let (team, mut scratch) = (three_units(), Scratch::default());
+    let mut long = team.enter_asleep(4);
+    for round in 0..ROUNDS / 3 {
+        let mut task = Waves::new(1 + round % 4, 1 + round % 61);
+        task.engines = [Engines::Cores, Engines::Units][round % 2];
+        long.run(&task, &mut scratch);
+        task.check();
+        let mut short = team.enter_asleep(1 + round % 6);
+        short.run(&task, &mut scratch);
+        task.check();
+    }
+    let shared = |crew: &mut Crew<'_>| {
+        let task = Waves::new(4, 61);
+        crew.run(&task, &mut Scratch::default());
+        task.ran.into_inner().unwrap().len()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shared(&mut long) < 2 {
+        assert!(Instant::now() < deadline, "workers that sleep are never woken");
+    }
+    drop(long);
+    while !team.pool().workers.iter().all(|w| w.duty.load(Ordering::Acquire).is_null()) {
+        assert!(Instant::now() < deadline, "workers do not come to rest");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn crews_share_the_team() {
     let team = Team::new();
