@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 /// Version of the header these structures are.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// `tandem_constants`
 #[derive(Clone, Copy)]
@@ -119,6 +119,8 @@ pub struct Report {
     pub num_values: usize,
     /// of the program
     pub num_symbols: usize,
+    /// whose rates, for how many threads
+    pub basis: *const c_char,
 }
 
 /// `tandem_symbol`

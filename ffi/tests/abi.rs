@@ -199,6 +199,7 @@ fn runs_reports_and_gives_constants_back() {
         let report = report.assume_init();
         assert_eq!((report.num_inputs, report.num_outputs, report.weight_bytes), (1, 1, 24));
         assert_eq!(CStr::from_ptr(report.isa), c"scalar");
+        assert!(CStr::from_ptr(report.basis).to_str().unwrap().contains(" threads"));
         assert_eq!(tandem_get_step(method, report.num_steps - 1, step.as_mut_ptr()), Status::Ok);
         let step = step.assume_init();
         assert_eq!(CStr::from_ptr(step.name), c"sum");

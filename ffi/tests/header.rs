@@ -48,7 +48,8 @@ fn assertions() -> String {
         verify_ns,
         plan_ns,
         num_values,
-        num_symbols
+        num_symbols,
+        basis
     );
     layout!(c, abi::Symbol, "tandem_symbol", name, value);
     layout!(c, abi::Value, "tandem_value", name, shape, layout, copy, decided, bytes);

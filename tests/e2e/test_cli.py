@@ -95,6 +95,7 @@ def test_explain_lists_what_computes_each_step(cli, unet, tmp_path):
     assert len(steps) >= 8 and all(step["predicted_ns"] > 0 and step["kernel"] for step in steps)
     assert any("scalar-reference" in step["reason"] for step in steps), "other candidates are told"
     assert all(step["name"] in ran.stdout for step in steps[:3])
+    assert " threads" in delegate["basis"] and delegate["basis"] in ran.stdout
 
 
 def test_simulate_models_devices_that_are_not_there(cli, unet, tmp_path):

@@ -20,7 +20,7 @@ mod report;
 mod step;
 
 pub use error::{Error, ErrorKind};
-pub use knobs::{EngineChoice, LoadOptions, Stack};
+pub use knobs::{EngineChoice, LoadOptions, Power, Stack};
 pub use layout::LayoutPolicy;
 pub use method::{Canceller, Constants, Input, Method, Output, TensorSpec, Tracer};
 pub use placement::{Placement, Shape, place, stand_in};

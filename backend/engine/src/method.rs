@@ -4,13 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tandem_base::{AlignedBuf, Isa, Scratch, SpanMut, Team};
+use tandem_base::{AlignedBuf, Scratch, SpanMut, Team};
 use tandem_schemas::program::DType;
 
-use crate::device;
 use crate::error::Error;
-use crate::knobs::{EngineChoice, LoadOptions, Stack};
-use crate::layout::LayoutPolicy;
+use crate::knobs::{LoadOptions, Power};
 use crate::model::{self, Model, Value};
 use crate::plan::Target;
 use crate::plans::{Plans, Ready, count};
@@ -90,6 +88,9 @@ pub struct Method {
     arena: AlignedBuf,
     scratch: Scratch,
     cancelled: Canceller,
+    /// Most threads of an execute.
+    threads: usize,
+    power: Power,
 }
 
 impl Method {
@@ -105,27 +106,17 @@ impl Method {
             constants.check(key, *length)?;
         }
         let verified = now_ns();
-        let isa = options.isa.map_or_else(Isa::detect, |isa| isa & tandem_kernels::available());
-        let isa = if options.engine == EngineChoice::Cpu { isa.without_units() } else { isa };
-        let mut rates = match options.rates {
-            Some(rates) => rates,
-            None => device::find(options.device.as_deref())?.device.rates(isa, options.threads),
-        };
-        let LoadOptions { fast_math, layout, chains, candidate, stack, .. } = *options;
-        rates.team.overlap &= options.overlap;
-        // XNNPACK shares no step, chains none, and lays values out as it meets them.
-        let tandem = stack == Stack::Tandem;
-        let (share, chains) = (tandem && options.engine == EngineChoice::Both, tandem && chains);
-        let layout = if tandem { layout } else { LayoutPolicy::Greedy };
-        let target = Target { isa, rates, fast_math, layout, chains, candidate, share, stack };
+        let (target, means) = Target::new(options)?;
         if model.outputs.len() > MAX_OUTPUTS {
             let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
             return Err(Error::unsupported("program", what));
         }
-        let plans = Plans::new(model, target, verified - start)?;
+        let (threads, power) = (means.threads, options.power);
+        let plans = Plans::new(model, target, means.basis, verified - start)?;
         let (scratch, arena) = (Scratch::default(), AlignedBuf::try_zeroed(0));
         let arena = arena.ok_or_else(|| internal("program", "no room".to_owned()))?;
-        let mut method = Self { constants, plans, arena, scratch, cancelled: Canceller::default() };
+        let cancelled = Canceller::default();
+        let mut method = Self { constants, plans, arena, scratch, cancelled, threads, power };
         if !method.plans.is_dynamic() {
             method.grow()?;
         }
@@ -185,7 +176,8 @@ impl Method {
         Ok(self.outputs())
     }
 
-    /// Runs the program once on up to `threads` threads, the caller included. The answer does not depend on them.
+    /// Runs the program once on up to `threads` threads, the caller included, and as the option `power` allows. The answer does
+    /// not depend on them.
     ///
     /// # Errors
     /// A tensor that does not fit its specification, or [`Canceller::cancel`]; the method stays usable. What outputs hold after
@@ -202,7 +194,11 @@ impl Method {
         self.check_arguments(inputs, outputs)?;
         self.grow()?;
         let Ready { plan, report, .. } = self.plans.current();
-        let mut crew = Team::global().enter(threads.max(1));
+        let threads = threads.clamp(1, self.threads);
+        let mut crew = match self.power {
+            Power::Balanced => Team::global().enter(threads),
+            Power::Low => Team::global().enter_asleep(threads),
+        };
         if !self.scratch.reserve(crew.wanted(), plan.scratch) {
             let what = format!("no room for scratch of {} threads", crew.wanted());
             return Err(internal("program", what));

@@ -89,13 +89,17 @@ impl Planner<'_> {
         let together =
             choice.as_ref().and_then(|choice| Some((choice, together(rows, &problem, choice, &rates)?)));
         let together = together.filter(|(_, together)| together.pays());
-        let Some((choice, together)) = together else {
+        let Some((choice, mut together)) = together else {
             return self.kernel(site, about, rows, problem, operands);
         };
+        if self.target.fixed {
+            together.both.settle(together.played.of_units);
+        }
         let cost = F::cost(&problem);
         let kernel = (together.name(), "both");
         let reason = format!(
-            "{} of {} parts in the matrix unit, done after {} of {} threads, alone {} after {}; {}",
+            "{}{} of {} parts in the matrix unit, done after {} of {} threads, alone {} after {}; {}",
+            if self.target.fixed { "always " } else { "" },
             together.played.of_units,
             together.both.parts(),
             micros(together.finish),
