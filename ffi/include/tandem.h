@@ -130,6 +130,11 @@ typedef struct tandem_tensor {
 /* Called by the executing thread after each step, with times of a monotonic clock. */
 typedef void (*tandem_step_fn)(void *ctx, size_t step, uint64_t start_ns, uint64_t end_ns);
 
+/* Called by the executing thread after each step that used a matrix unit, before its `tandem_step_fn`: once for every
+ * stretch that a thread spent there, in the order they ended, on the same clock. `thread` is 0 for the executing thread, else
+ * the N of Tandem's thread "tandem-N". At no moment are more threads there than the machine has units. */
+typedef void (*tandem_entry_fn)(void *ctx, size_t step, size_t thread, uint64_t start_ns, uint64_t end_ns);
+
 /* One execution. */
 typedef struct tandem_call {
   const tandem_tensor *inputs; /* in the program's order; read only */
@@ -139,6 +144,7 @@ typedef struct tandem_call {
   size_t threads;      /* threads to use, the caller included; 0 counts as 1. The answer does not depend on it. */
   tandem_step_fn step; /* may be null */
   void *step_ctx;
+  tandem_entry_fn entry; /* may be null; gets `step_ctx` */
 } tandem_call;
 
 /* Sizes may be symbolic: some numbers (batch, height, length) may differ from call to call, within bounds that the program

@@ -55,6 +55,10 @@ pub struct Tensor {
 /// `tandem_step_fn`
 pub type StepFn = unsafe extern "C" fn(ctx: *mut c_void, step: usize, start_ns: u64, end_ns: u64);
 
+/// `tandem_entry_fn`
+pub type EntryFn =
+    unsafe extern "C" fn(ctx: *mut c_void, step: usize, thread: usize, start_ns: u64, end_ns: u64);
+
 /// `tandem_call`
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -71,8 +75,10 @@ pub struct Call {
     pub threads: usize,
     /// may be null
     pub step: Option<StepFn>,
-    /// handed to `step`
+    /// handed to `step` and `entry`
     pub step_ctx: *mut c_void,
+    /// may be null
+    pub entry: Option<EntryFn>,
 }
 
 /// `tandem_tensor_spec`

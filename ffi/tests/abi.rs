@@ -166,6 +166,7 @@ fn call(inputs: &[abi::Tensor], outputs: &[abi::Tensor]) -> abi::Call {
         threads: 1,
         step: None,
         step_ctx: ptr::null_mut(),
+        entry: None,
     }
 }
 
@@ -286,6 +287,13 @@ fn outputs_sizes_follow_from_those_of_inputs() {
     unsafe { tandem_destroy(method) };
 }
 
+/// Keeps step and thread of an entry in a vector.
+unsafe extern "C" fn note(ctx: *mut c_void, step: usize, thread: usize, start_ns: u64, end_ns: u64) {
+    assert!(start_ns <= end_ns);
+    // SAFETY: the caller's vector, which nobody else touches meanwhile.
+    unsafe { (*ctx.cast::<Vec<(usize, usize)>>()).push((step, thread)) }
+}
+
 #[test]
 fn the_report_names_what_runs_in_a_matrix_unit() {
     let mut program = program();
@@ -303,8 +311,13 @@ fn the_report_names_what_runs_in_a_matrix_unit() {
         assert_eq!(CStr::from_ptr(step.engine), c"sme");
     }
     let (mut x, mut y) = ([0.0f32, 0.0, 0.0, 1.0, 1.0, 1.0], [0.0f32; 6]);
-    execute(method, &call(&[tensor(&mut x)], &[tensor(&mut y)])).unwrap();
+    let mut entries: Vec<(usize, usize)> = Vec::new();
+    let (inputs, outputs) = ([tensor(&mut x)], [tensor(&mut y)]);
+    let traced =
+        abi::Call { entry: Some(note), step_ctx: (&raw mut entries).cast(), ..call(&inputs, &outputs) };
+    execute(method, &traced).unwrap();
     assert!(y.iter().all(|y| (y - 1.0 / 3.0).abs() < 1e-6), "{y:?}");
+    assert_eq!(entries, [(0, 0)], "the first step had this thread there once");
     // SAFETY: the method is alive and idle.
     unsafe { tandem_destroy(method) }
 }

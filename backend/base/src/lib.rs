@@ -18,4 +18,4 @@ pub use isa::Isa;
 pub use mem::{AlignedBuf, Lease, Span, SpanMut};
 pub use strided::Strided;
 pub use task::{Engine, Engines, Pace, Task};
-pub use team::{Crew, Scratch, Team};
+pub use team::{Crew, Entries, Entry, Recorded, Scratch, Team};

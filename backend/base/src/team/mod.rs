@@ -11,6 +11,7 @@
 mod board;
 pub mod claim;
 pub mod cost;
+mod entries;
 mod sync;
 
 use std::ptr;
@@ -24,6 +25,7 @@ use crate::mem::{AlignedBuf, SpanMut};
 use crate::sme;
 use crate::task::{Engine, Engines, Task};
 use board::{Board, Job, Member};
+pub use entries::{Entries, Entry, Recorded};
 use sync::Wait;
 
 /// Most threads of a crew.
@@ -187,6 +189,7 @@ impl Pool {
             let Place { kind, cpu } = cores.place(number);
             let worker: &'static Worker = Box::leak(Box::new(Worker::of_kind(kind)));
             let live = move || {
+                entries::become_thread(number);
                 cpu.into_iter().for_each(settle);
                 worker.live();
             };

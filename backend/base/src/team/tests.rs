@@ -318,6 +318,49 @@ fn no_more_threads_than_units() {
     }
 }
 
+/// Every tile of units lies in an entry, of at most as many threads as there are units, in the order of the phases.
+#[test]
+fn entries_are_recorded() {
+    let origin = Instant::now();
+    let (team, mut scratch) = (three_units(), Scratch::default());
+    let entries = Entries::new(origin, 1000);
+    let mut several = HashSet::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for round in 0.. {
+        let mut task = Waves::new(1 + round % 3, 61);
+        task.engines = [Engines::Units, Engines::Apart(20), Engines::Cores][round % 3];
+        let mut crew = team.enter(1 + round % 6);
+        crew.run(&Recorded { task: &task, entries: &entries }, &mut scratch);
+        task.check();
+        let (mut threads, mut last) = (HashSet::new(), [0; 10]);
+        let lost = entries.take(|entry| {
+            assert!(last[entry.thread] <= entry.start_ns && entry.start_ns <= entry.end_ns, "{entry:?}");
+            last[entry.thread] = entry.end_ns;
+            threads.insert(entry.thread);
+        });
+        let ran = task.ran.into_inner().unwrap();
+        let of_units = ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count();
+        assert_eq!((threads.len(), lost), (of_units, 0));
+        assert!(threads.len() <= 3 && u128::from(*last.iter().max().unwrap()) <= origin.elapsed().as_nanos());
+        several.extend(threads);
+        if round >= ROUNDS && several.len() > 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline || round < ROUNDS, "two threads never share a task for units");
+    }
+}
+
+#[test]
+fn entries_beyond_the_room_are_counted() {
+    let entries = Entries::new(Instant::now(), 2);
+    let mut task = Waves::new(3, 4);
+    task.engines = Engines::Units;
+    three_units().enter(1).run(&Recorded { task: &task, entries: &entries }, &mut Scratch::default());
+    let mut kept = 0;
+    assert_eq!((entries.take(|_| kept += 1), kept), (1, 2));
+    assert_eq!(entries.take(|_| kept += 1), 0);
+}
+
 /// A task for both engines, its predictions right, wrong or absurd: every tile once, at most as many threads in units as
 /// there are, and no task is left to engines that leave it to others.
 #[test]
