@@ -33,8 +33,8 @@ pub struct LoadOptions {
     /// How much of the machine executes use. Option `power` = `balanced` or `low`, environment `TANDEM_POWER`.
     pub power: Power,
     /// Whether the plan is to follow from program, options and instruction sets alone: with the rates of these instruction sets'
-    /// class of machines and a number of threads that is always the same, in place of `device` and `threads`, and with splits
-    /// between engines that stay as planned. Option `deterministic` = `on` or `off`, environment `TANDEM_DETERMINISTIC`.
+    /// class of machines and one thread for each of its cores, in place of `device` and `threads`, and with splits between
+    /// engines that stay as planned. Option `deterministic` = `on` or `off`, environment `TANDEM_DETERMINISTIC`.
     pub deterministic: bool,
     /// Threads to plan for, whatever an execute is given; `None` = one a core. Option `threads`, environment
     /// `TANDEM_THREADS`; 0 = `None`.

@@ -8,9 +8,6 @@ use crate::error::Error;
 use crate::knobs::{EngineChoice, LoadOptions, Power, Stack};
 use crate::layout::LayoutPolicy;
 
-/// Threads a deterministic plan is for, whoever executes it.
-const DETERMINISTIC_THREADS: usize = 4;
-
 /// Instruction sets, rates and liberties a plan is made for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
@@ -60,7 +57,7 @@ fn means(options: &LoadOptions, isa: Isa) -> Result<(Rates, Means), Error> {
     let fixed = options.deterministic;
     let found = if fixed { device::of_class(isa) } else { device::find(options.device.as_deref())? };
     let Found { device, because } = found;
-    let wanted = if fixed { Some(DETERMINISTIC_THREADS) } else { options.threads };
+    let wanted = options.threads.filter(|_| !fixed);
     let (most, policy) = match options.power {
         Power::Balanced => (usize::MAX, ""),
         Power::Low => (quiet_threads(&device, isa), "; low power"),
