@@ -250,12 +250,13 @@ fn claims_are_small_where_threads_share() {
     assert!(task.threads_seen.load(Ordering::Relaxed) <= 20);
 }
 
-/// A team whose cores are of three kinds, as it believes, and whose threads are pinned nowhere.
+/// A team whose cores are of three kinds, as it believes, to which the system pins no thread: there are none such.
 fn of_kinds() -> Team {
     fn cores() -> &'static Cores {
         static CORES: OnceLock<Cores> = OnceLock::new();
         let speeds = [1.0, 0.6, 0.6, 0.25, 0.25];
-        CORES.get_or_init(|| Cores::new(speeds.map(|speed| (speed, None)).to_vec()))
+        let nowhere = |(i, speed)| (speed, Some((1 << 20) + i));
+        CORES.get_or_init(|| Cores::new(speeds.into_iter().enumerate().map(nowhere).collect()))
     }
     Team { cores, units: || 2, ..Team::new() }
 }
