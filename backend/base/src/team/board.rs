@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
-use super::claim::{Paces, Share};
+use super::claim::{self, Paces, Share};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Bed, Mutex, Ordering, Shared, Wait};
 use crate::cores::KINDS;
 use crate::mem::SpanMut;
@@ -47,8 +47,11 @@ fn ns(from: &AtomicU64) -> f64 {
     f64::from_bits(from.load(Ordering::Relaxed))
 }
 
+/// What is the same already stays where others have it in their caches.
 fn set(to: &AtomicU64, ns: f64) {
-    to.store(ns.to_bits(), Ordering::Relaxed);
+    if to.load(Ordering::Relaxed) != ns.to_bits() {
+        to.store(ns.to_bits(), Ordering::Relaxed);
+    }
 }
 
 /// Threads of each kind but for so many of the fastest.
@@ -329,10 +332,13 @@ impl Board {
         }
         let split = self.split.load(Ordering::Relaxed).clamp(start, end);
         if drives && start < split {
-            let take = share(units, [0; KINDS]).claim(Engine::Unit, worker.kind, split - start);
-            return (Engine::Unit, take, even || split < end);
+            return (Engine::Unit, claim::alike(units, split - start), even || split < end);
         }
-        (Engine::Core, of_cores(&share(0, kinds), worker, end - split), even && split == start)
+        let take = match self.timed.load(Ordering::Relaxed) {
+            true => of_cores(&share(0, kinds), worker, end - split),
+            false => claim::alike(threads, end - split),
+        };
+        (Engine::Core, take, even && split == start)
     }
 
     /// What a worker computes tiles as that it has claimed as `engine`.

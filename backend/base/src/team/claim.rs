@@ -53,7 +53,12 @@ pub struct Share {
 
 /// Claims of a phase's rest a thread makes in turn: more, and threads that were predicted wrongly finish together; fewer,
 /// and they meet at the board less often.
-const TURNS: f64 = 4.0;
+const TURNS: usize = 4;
+
+/// Tiles of the `left` ones that one of so many threads of the same pace claims: what [`Share::claim`] says of these.
+pub fn alike(threads: usize, left: usize) -> usize {
+    if threads == 1 { left } else { left.div_ceil(threads * TURNS) }
+}
 
 impl Share {
     /// Of cores of one kind.
@@ -81,12 +86,13 @@ impl Share {
             return left;
         }
         let own = self.paces.of(engine, kind);
-        // Whole tiles a thread is through with before; 0 of the slower ones and of its like.
-        let before = |(threads, ns): (f64, f64)| threads * ((own / ns).ceil() - 1.0).max(0.0);
-        if left == 0 || self.groups().map(before).sum::<f64>() >= left as f64 {
+        // Whole tiles that quicker threads are through with before.
+        let quicker = self.groups().filter(|(_, ns)| *ns < own);
+        let before: f64 = quicker.map(|(threads, ns)| threads * ((own / ns).ceil() - 1.0)).sum();
+        if left == 0 || before >= left as f64 {
             return 0;
         }
-        let part = left as f64 / (self.rate() * own * TURNS);
+        let part = left as f64 / (self.rate() * own * TURNS as f64);
         // A tile more than its part is a long one on a slower kind of core.
         let part = if kind > 0 { part.floor() } else { part.ceil() };
         (part as usize).clamp(1, left)
@@ -167,6 +173,10 @@ mod tests {
         let two = share(0, 2, 100.0, f64::INFINITY);
         assert_eq!([80, 1, 0].map(|left| claim(two, left)), [10, 1, 0]);
         assert_eq!(claim(share(0, 1, 100.0, f64::INFINITY), 80), 80);
+        for (threads, left) in (1..40).flat_map(|threads| (0..300).map(move |left| (threads, left))) {
+            let general = claim(share(0, threads, 1.0, f64::INFINITY), left);
+            assert_eq!(alike(threads, left), general, "{left} for {threads}");
+        }
     }
 
     #[test]
