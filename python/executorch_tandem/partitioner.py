@@ -53,7 +53,8 @@ class TandemPartitioner(Partitioner):
             declined = {node.target for node in nodes if builder.reason(node) is not None}
             kept = [target for target in ops.KEPT if target not in declined]
             if ep.range_constraints:
-                kept = [target for target in kept if target not in _left(ep, kept)]
+                left = _left(ep, kept)
+                kept = [target for target in kept if target not in left]
             self._kept = (ep, kept)
         return self._kept[1], None
 

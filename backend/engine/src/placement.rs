@@ -1,12 +1,15 @@
-//! What would compute one product on a device, without a program: the planner's own predictions.
+//! What would compute one operator on a device, without a program: the planner's own predictions.
 
 use tandem_base::{Isa, Strided};
-use tandem_kernels::{Cost, Divide, Epilogue, Kernel, Pipelined, Rates, conv, gemm, select};
+use tandem_kernels::{
+    Choice, Cost, Divide, Epilogue, Family, Kernel, Pipelined, Rates, TeamRates, attention, conv, gemm,
+    select,
+};
 
 use crate::device::Device;
 use crate::plan::engines;
 
-/// A product of f32 with constant weights.
+/// A product of f32 with constant weights, or attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `[m, k]` times `[k, n]`.
@@ -27,9 +30,18 @@ pub enum Shape {
         /// Odd edge of the kernel.
         kernel: usize,
     },
+    /// Causal attention of a prompt, every head with `[tokens, width]` of its own memory.
+    Attention {
+        /// Of queries, and of keys and values.
+        heads: [usize; 2],
+        /// Queries and keys.
+        tokens: usize,
+        /// Elements of a head.
+        width: usize,
+    },
 }
 
-/// What is predicted of a product. Times are of all threads, in ns.
+/// What is predicted of an operator. Times are of all threads, in ns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
     /// "cpu", "sme" or "both".
@@ -44,13 +56,15 @@ pub struct Placement {
     pub cores_ns: Option<f64>,
     /// Units alone.
     pub units_ns: Option<f64>,
+    /// Of a pipeline: its stages one after the other, the other engine waiting.
+    pub apart_ns: Option<f64>,
     /// Arithmetic by definition, a multiply-add counting 2.
     pub flops: f64,
     /// Bytes that move at least once.
     pub bytes: f64,
 }
 
-/// Where a product would be computed; `None` where no row takes it.
+/// Where an operator would be computed; `None` where no row takes it.
 pub fn place(shape: Shape, isa: Isa, rates: &Rates) -> Option<Placement> {
     match shape {
         Shape::Linear { m, k, n } => {
@@ -73,17 +87,38 @@ pub fn place(shape: Shape, isa: Isa, rates: &Rates) -> Option<Placement> {
                 epilogue: Epilogue::default(),
                 fast_math: true,
             };
-            Some(pipelined(placed(conv::KERNELS, &problem, isa, rates)?, &problem, isa, rates))
+            let placed = placed(conv::KERNELS, &problem, isa, rates)?;
+            Some(pipelined::<conv::Pipeline>(placed, &problem, isa, rates))
+        }
+        Shape::Attention { heads: [heads, shared], tokens, width } => {
+            let of = |heads| Strided::contiguous(&[1, heads, tokens, width]);
+            let problem = attention::Problem {
+                q: of(heads),
+                k: of(shared),
+                v: of(shared),
+                mask: None,
+                dst: of(heads),
+                scale: 1.0,
+                causal: true,
+            };
+            let choice = select(attention::KERNELS, &problem, isa, rates)?;
+            Some(pipelined::<attention::Pipeline>(alone(&choice, &problem), &problem, isa, rates))
         }
     }
 }
 
-/// A convolution's placement, or units' and cores' pipeline where that is done sooner.
-fn pipelined(placed: Placement, problem: &conv::Problem, isa: Isa, rates: &Rates) -> Placement {
-    match engines::pipeline::<conv::Pipeline>(problem, isa, rates, placed.ns) {
+/// A placement, or units' and cores' pipeline where that is done sooner.
+fn pipelined<P: Pipelined>(
+    placed: Placement,
+    problem: &<P::Of as Family>::Problem,
+    isa: Isa,
+    rates: &Rates,
+) -> Placement {
+    match engines::pipeline::<P>(problem, isa, rates, placed.ns) {
         Some((ns, pipeline)) => {
+            let apart = pipeline.stages(rates).ns(&TeamRates { overlap: false, ..rates.team });
             let kernel = pipeline.rows().join("+");
-            Placement { engine: "both", kernel, ns, unit_share: 1.0, ..placed }
+            Placement { engine: "both", kernel, ns, unit_share: 1.0, apart_ns: Some(apart), ..placed }
         }
         None => placed,
     }
@@ -108,15 +143,34 @@ fn placed<F: Divide>(
     rates: &Rates,
 ) -> Option<Placement> {
     let choice = select(rows, problem, isa, rates)?;
-    let [cores_ns, units_ns] = choice.alone;
-    let Cost { flops, bytes } = F::cost(problem);
+    let alone = alone(&choice, problem);
     let both = engines::together(rows, problem, &choice, rates).filter(engines::Together::pays);
+    Some(match both {
+        Some(both) => Placement {
+            engine: "both",
+            kernel: both.name(),
+            ns: both.finish,
+            unit_share: both.share(),
+            ..alone
+        },
+        None => alone,
+    })
+}
+
+/// By the row that was picked.
+fn alone<F: Family>(choice: &Choice<F>, problem: &F::Problem) -> Placement {
+    let Cost { flops, bytes } = F::cost(problem);
+    let [cores_ns, units_ns] = choice.alone;
     let engine = engines::name(choice.kernel.engine());
-    let (engine, kernel, ns, unit_share) = match &both {
-        Some(both) => ("both", both.name(), both.finish, both.share()),
-        None => {
-            (engine, choice.kernel.name.to_owned(), choice.together_ns, f64::from(u8::from(engine == "sme")))
-        }
-    };
-    Some(Placement { engine, kernel, ns, unit_share, cores_ns, units_ns, flops, bytes })
+    Placement {
+        engine,
+        kernel: choice.kernel.name.to_owned(),
+        ns: choice.together_ns,
+        unit_share: if engine == "sme" { 1.0 } else { 0.0 },
+        cores_ns,
+        units_ns,
+        apart_ns: None,
+        flops,
+        bytes,
+    }
 }

@@ -38,9 +38,6 @@ struct Planned {
     scratch: usize,
 }
 
-/// What one more step takes a team of two longer than its work says, in ns.
-pub(crate) const STEP_NS: f64 = 3000.0;
-
 /// Most bytes of intermediate values a plan may want.
 const MAX_ARENA: usize = 1 << 36;
 
@@ -427,6 +424,10 @@ impl<'m> Planner<'m> {
         memory: Memory,
         step: Box<dyn Step>,
     ) {
+        // Entering a step comes before what it does.
+        let entry = self.target.rates.team.step_ns;
+        let parts = work.parts.into_iter();
+        let parts = parts.map(|part| PartReport { start_ns: entry + part.start_ns, ..part }).collect();
         let why = if about.why.is_empty() { String::new() } else { format!("{}; ", about.why) };
         let report = StepReport {
             name: site.name.to_owned(),
@@ -439,8 +440,8 @@ impl<'m> Planner<'m> {
             layout_out: layout::describe(&about.dst.shape),
             flops: work.cost.flops,
             bytes: work.cost.bytes,
-            predicted_ns: work.ns,
-            parts: work.parts,
+            predicted_ns: entry + work.ns,
+            parts,
             reason: why + &work.reason,
             debug_handles: site.handles.iter().filter_map(|&h| u32::try_from(h).ok()).collect(),
         };

@@ -8,11 +8,12 @@ use tandem_engine::{LoadOptions, Method};
 use tandem_kernels::Rates;
 use tandem_schemas::program::*;
 
-/// Cores alone: a matrix unit may be quicker op by op.
+/// Cores alone, a matrix unit may be quicker op by op, and an L2 that what lies between leaves.
 fn options(chains: bool) -> LoadOptions {
     let cores = Isa::AVX2 | Isa::AVX512 | Isa::NEON;
     let isa = Some(Isa::detect() & cores);
-    LoadOptions { isa, chains, fast_math: false, rates: Some(Rates::default()), ..LoadOptions::default() }
+    let rates = Some(Rates { l2_bytes: 256e3, ..Rates::default() });
+    LoadOptions { isa, chains, fast_math: false, rates, ..LoadOptions::default() }
 }
 
 fn biased() -> Stages {

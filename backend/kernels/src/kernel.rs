@@ -47,8 +47,12 @@ pub struct Rates {
     pub vector_gelems: f64,
     /// Bandwidth out of L2, in GB/s.
     pub l2_gbs: f64,
-    /// Bandwidth out of memory, in GB/s.
+    /// Bandwidth out of memory, in GB/s: bytes read and as many written.
     pub dram_gbs: f64,
+    /// Bandwidth of reads alone out of memory, in GB/s.
+    pub read_gbs: f64,
+    /// Bytes that stay in the caches a core reaches; more come from memory.
+    pub l2_bytes: f64,
     /// Of the matrix unit the thread reaches, where there is one.
     pub unit: UnitRates,
     /// Of all threads that share an execute.
@@ -68,6 +72,8 @@ pub struct TeamRates {
     pub dram_gbs: f64,
     /// From a task's start to the first tile of a thread that polls, in ns.
     pub hand_off_ns: f64,
+    /// What a step takes one thread beside its work, in ns.
+    pub step_ns: f64,
     /// Whether a step may keep cores and units busy at the same time.
     pub overlap: bool,
 }
@@ -75,7 +81,22 @@ pub struct TeamRates {
 impl Default for TeamRates {
     /// One thread.
     fn default() -> Self {
-        Self { threads: 1, cores: 1.0, units: 1, dram_gbs: 12.0, hand_off_ns: 500.0, overlap: true }
+        Self {
+            threads: 1,
+            cores: 1.0,
+            units: 1,
+            dram_gbs: 12.0,
+            hand_off_ns: 500.0,
+            step_ns: 1000.0,
+            overlap: true,
+        }
+    }
+}
+
+impl TeamRates {
+    /// What one more step costs, in ns: entering it, and threads that meet before and behind it.
+    pub fn another_ns(&self) -> f64 {
+        self.step_ns + if self.threads > 1 { 2.0 * self.hand_off_ns } else { 0.0 }
     }
 }
 
@@ -110,6 +131,8 @@ impl Default for Rates {
             vector_gelems: 8.0,
             l2_gbs: 80.0,
             dram_gbs: 12.0,
+            read_gbs: 10.0,
+            l2_bytes: 1e6,
             unit: UnitRates::default(),
             team: TeamRates::default(),
         }
@@ -145,13 +168,38 @@ impl UnitRates {
     }
 }
 
-/// Bytes that stay in a core's L2; more come from memory.
-const MEMORY_BYTES: f64 = (512 << 10) as f64;
-
 impl Rates {
-    /// Time to stream `bytes` through one thread, in ns: out of L2 up to [`MEMORY_BYTES`], else out of memory.
+    /// Share of `bytes` that comes from memory: none where L2 holds them, all where it holds less than half, since what was
+    /// used last is overwritten by what comes next.
+    fn spilled(&self, bytes: f64) -> f64 {
+        (bytes / self.l2_bytes - 1.0).clamp(0.0, 1.0)
+    }
+
+    /// Time to stream `bytes` through one thread, about as many read as written, in ns.
     pub fn stream_ns(&self, bytes: f64) -> f64 {
-        bytes / if bytes <= MEMORY_BYTES { self.l2_gbs } else { self.dram_gbs }
+        let share = self.spilled(bytes);
+        bytes * ((1.0 - share) / self.l2_gbs + share / self.dram_gbs)
+    }
+
+    /// Time to read `bytes` through one thread that writes far less, in ns.
+    pub fn read_ns(&self, bytes: f64) -> f64 {
+        let share = self.spilled(bytes);
+        bytes * ((1.0 - share) / self.l2_gbs + share / self.read_gbs)
+    }
+
+    /// Time a product's result of `bytes` takes in addition if it does not stay in L2, in ns: stores that fill a cache do not
+    /// hide behind arithmetic.
+    pub fn written_ns(&self, bytes: f64) -> f64 {
+        self.spilled(bytes) * bytes / self.dram_gbs
+    }
+
+    /// Time of a product whose arithmetic takes `compute` ns, in ns. Its constant panels of `bytes` come from memory at first,
+    /// since all of a model's constants come by between two executes, and once a part of the positions if they do not stay
+    /// in L2; arithmetic on `strips` of positions follows, of which each part's first waits.
+    pub fn product_ns(&self, compute: f64, bytes: f64, strips: usize, parts: usize) -> f64 {
+        let passes = if bytes <= self.l2_bytes { 1.0 } else { parts as f64 };
+        let waiting = compute * (passes / strips.max(1) as f64).min(1.0);
+        compute - waiting + waiting.max(passes * bytes / self.read_gbs)
     }
 
     /// Time all threads take for what takes one `ns` and moves `bytes`, in `tiles` at most at a time and with a hand-off a
@@ -168,7 +216,7 @@ impl Rates {
             Engine::Core if waits => team.cores.min((team.dram_gbs / self.dram_gbs).max(1.0)),
             Engine::Core => team.cores,
         };
-        let out_of_memory = if bytes > MEMORY_BYTES { bytes / team.dram_gbs } else { 0.0 };
+        let out_of_memory = self.spilled(bytes) * bytes / team.dram_gbs;
         (ns / engines.min(threads as f64)).max(out_of_memory) + phases as f64 * team.hand_off_ns
     }
 }
@@ -184,6 +232,9 @@ pub struct Workspace {
 
 /// Why a kernel does not take a problem, for `explain`.
 pub type Refusal = &'static str;
+
+/// Of a row whose instructions are not to be used, or not there.
+pub const NOT_ENABLED: Refusal = "instructions not enabled";
 
 /// An operand that does not fit its problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -482,7 +533,7 @@ fn quickest<F: Family>(
         let answer = if isa.has(row.isa) {
             (row.supports)(problem).map(|()| (row.ns)(problem, rates))
         } else {
-            Err("instructions not enabled")
+            Err(NOT_ENABLED)
         };
         heard(row, answer);
         let best = &mut best[row.engine() as usize];

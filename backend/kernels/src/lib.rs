@@ -52,9 +52,9 @@ pub use both::{Both, Divide};
 pub use element::{Element, Packed, bf16, f16};
 pub use epilogue::{Act, Epilogue, EpilogueArgs};
 pub use kernel::{
-    ArgError, Bound, Choice, Cost, Family, Kernel, Rates, Refusal, Taken, TeamRates, UnitRates, Workspace,
-    available, price, select,
+    ArgError, Bound, Choice, Cost, Family, Kernel, NOT_ENABLED, Rates, Refusal, Taken, TeamRates, UnitRates,
+    Workspace, available, price, select,
 };
-pub use pipeline::{Pipelined, Stages};
+pub use pipeline::{BoundPipeline, Pipelined, Stages};
 pub use unfused::Unfused;
 pub use widen::{Apart, Halved, HalvedArgs};

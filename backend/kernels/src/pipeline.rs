@@ -4,23 +4,30 @@
 #[cfg(test)]
 pub(crate) mod testing;
 
-use tandem_base::{Engine, Isa, SpanMut, Task};
+use std::ops::Range;
+
+use tandem_base::{Engine, Engines, Isa, SpanMut, Task};
 
 use crate::gemm::{self, Gemm};
-use crate::kernel::{ArgError, Family, Kernel, Rates, TeamRates, Workspace};
+use crate::kernel::{ArgError, Family, Kernel, Rates, TeamRates, Workspace, available};
 
-/// A problem in such a pipeline. Its bits are those of the row of cores, whoever computes what.
+/// A problem in such a pipeline. Its bits are those of the row of cores, whoever computes what. Phase 0 prepares on cores; a
+/// later phase's first tiles are units'.
 pub trait Pipelined: Sized + Send + Sync + 'static {
     /// What is computed.
     type Of: Family;
-    /// With arguments.
-    type Bound<'p, 'a>: Task;
 
     /// A problem's pipelines of all rows that take it and that `isa` has.
     fn all(problem: &<Self::Of as Family>::Problem, isa: Isa) -> Vec<Self>;
 
+    /// What it was made for.
+    fn problem(&self) -> &<Self::Of as Family>::Problem;
+
     /// Names of the row that units multiply with and of the row of cores.
     fn rows(&self) -> [&'static str; 2];
+
+    /// What the CPU must have.
+    fn isa(&self) -> Isa;
 
     /// Groups that go through.
     fn groups(&self) -> usize;
@@ -30,6 +37,26 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
 
     /// Predicted times.
     fn stages(&self, rates: &Rates) -> Stages;
+
+    /// Number of phases.
+    fn phases(&self) -> usize;
+
+    /// Tiles of a phase: those of units, and all.
+    fn tiles(&self, phase: usize) -> [usize; 2];
+
+    /// Computes tiles of a phase. A piece writes what lies in the workspace for its group and stage, or results of its own, and
+    /// no other stage of the same phase touches these.
+    ///
+    /// # Safety
+    /// The contract of [`Task::run`]; the arguments passed [`Family::check`], `shared` and `scratch` are as large as
+    /// [`Pipelined::workspace`] says, and the CPU has [`Pipelined::isa`].
+    unsafe fn run(
+        &self,
+        args: &<Self::Of as Family>::Args<'_>,
+        at: (Engine, usize, Range<usize>),
+        shared: SpanMut<'_, u8>,
+        scratch: SpanMut<'_, u8>,
+    );
 
     /// Checks arguments and makes a task of them.
     ///
@@ -42,7 +69,46 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
         &'p self,
         args: <Self::Of as Family>::Args<'a>,
         shared: SpanMut<'a, u8>,
-    ) -> Result<Self::Bound<'p, 'a>, ArgError>;
+    ) -> Result<BoundPipeline<'p, 'a, Self>, ArgError> {
+        let [unit, core] = self.rows();
+        assert!(available().has(self.isa()), "{unit} and {core} need {}", self.isa());
+        let need = self.workspace().shared;
+        if shared.len() < need {
+            return Err(ArgError::Workspace { have: shared.len(), need });
+        }
+        Self::Of::check(self.problem(), &args)?;
+        Ok(BoundPipeline { all: self, args, shared })
+    }
+}
+
+/// A pipeline with checked arguments: a [`Task`].
+pub struct BoundPipeline<'p, 'a, P: Pipelined> {
+    all: &'p P,
+    args: <P::Of as Family>::Args<'a>,
+    shared: SpanMut<'a, u8>,
+}
+
+// SAFETY: tiles of a phase touch memory of their own, as `Pipelined::run` says; tested on every pipeline by splitting.
+unsafe impl<P: Pipelined> Task for BoundPipeline<'_, '_, P> {
+    fn phases(&self) -> usize {
+        self.all.phases()
+    }
+    fn tiles(&self, phase: usize) -> usize {
+        self.all.tiles(phase)[1]
+    }
+    fn scratch(&self) -> usize {
+        self.all.workspace().per_worker
+    }
+    fn engines(&self, phase: usize) -> Engines {
+        match phase {
+            0 => Engines::Cores,
+            _ => Engines::Apart(self.all.tiles(phase)[0]),
+        }
+    }
+    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+        // SAFETY: `bind` checked instructions, arguments and workspace, the caller keeps `Task::run`'s contract.
+        unsafe { self.all.run(&self.args, (engine, phase, tiles), self.shared, scratch) }
+    }
 }
 
 /// Rows of units that multiply.

@@ -1,4 +1,4 @@
-//! `tandem explain --sweep`: what would compute products of many shapes on devices, as the planner predicts it. No model, nothing
+//! `tandem explain --sweep`: what would compute products and attention of many shapes on devices, as the planner predicts it. No model, nothing
 //! is run.
 
 mod svg;
@@ -33,12 +33,18 @@ const CONVOLUTIONS: [(&str, [usize; 2], usize); 10] = [
     ("down4.c1", [128, 128], 16),
 ];
 
+/// Heads of queries, of keys and values, and their width: attention of Qwen3-4B.
+const HEADS: ([usize; 2], usize) = ([32, 8], 128);
+
+/// Tokens of a prompt.
+const PROMPTS: [usize; 4] = [512, 1024, 2048, 4096];
+
 /// A shape on a device. Times and rates are modelled.
 #[derive(Serialize)]
 pub struct Row {
-    /// Layer or convolution.
+    /// Layer, convolution or attention.
     pub layer: String,
-    /// Rows of lhs, or output positions.
+    /// Rows of lhs, output positions, or tokens.
     pub m: usize,
     /// "cpu", "sme" or "both"
     pub engine: &'static str,
@@ -54,6 +60,8 @@ pub struct Row {
     pub cores_gflops: Option<f64>,
     /// Units alone, in GFLOP/s.
     pub units_gflops: Option<f64>,
+    /// Of a pipeline whose stages follow each other, in GFLOP/s.
+    pub apart_gflops: Option<f64>,
     /// Arithmetic a byte that must move.
     pub intensity: f64,
 }
@@ -97,6 +105,10 @@ fn sweep(device: &Device, threads: Option<usize>) -> Swept {
     let convolutions = CONVOLUTIONS.iter().map(|&(name, channels, edge)| {
         (name, edge * edge, Shape::Convolution { channels, size: [edge; 2], kernel: 3 })
     });
+    let attention = PROMPTS.iter().map(|&tokens| {
+        let (heads, width) = HEADS;
+        ("attention", tokens, Shape::Attention { heads, tokens, width })
+    });
     let row = |(layer, m, shape): (&str, usize, Shape)| {
         let placed = place(shape, isa, &rates)?;
         Some(Row {
@@ -108,11 +120,12 @@ fn sweep(device: &Device, threads: Option<usize>) -> Swept {
             unit_share: placed.unit_share,
             cores_gflops: placed.cores_ns.map(|ns| placed.flops / ns),
             units_gflops: placed.units_ns.map(|ns| placed.flops / ns),
+            apart_gflops: placed.apart_ns.map(|ns| placed.flops / ns),
             intensity: placed.flops / placed.bytes,
             kernel: placed.kernel,
         })
     };
-    let rows = linear.chain(convolutions).filter_map(row).collect();
+    let rows = linear.chain(convolutions).chain(attention).filter_map(row).collect();
     Swept { device: device.name.clone(), about: device.about.clone(), threads, rows }
 }
 

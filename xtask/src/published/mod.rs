@@ -91,7 +91,8 @@ struct Placed {
     m: usize,
     gflops: f64,
     cores_gflops: f64,
-    units_gflops: f64,
+    units_gflops: Option<f64>,
+    apart_gflops: Option<f64>,
 }
 
 /// `tandem simulate --json`, as far as it is wanted here. In ms.

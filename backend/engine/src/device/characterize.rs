@@ -12,7 +12,7 @@ use tandem_kernels::elementwise::{self, Func};
 use tandem_kernels::moves::{self, Edge};
 use tandem_kernels::{Act, Family, Kernel, Rates, gemm, panels, peak, select};
 
-use super::{Confidence, CoreRates, Cores, Device, Figure, Memory, Sme, Team as Costs, find};
+use super::{Confidence, CoreRates, Cores, Device, Figure, Memory, Sme, Team as Costs, entry, find};
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,7 @@ pub fn characterize(threads: usize, effort: Effort, progress: &mut dyn FnMut(&st
     progress("memory from all cores", (parts - 3.0) / parts);
     let dram_gbs = effort.best(|| effort.copy_gbs(isa, effort.memory, threads));
     progress("threads that meet", (parts - 2.0) / parts);
+    let memory = memory(dram_gbs, &nearest.memory);
     let team = costs(threads, effort.rounds, &nearest.team);
     progress("matrix unit", (parts - 1.0) / parts);
     let sme = isa.has(Isa::SME2).then(|| effort.unit(nearest.sme.as_ref()));
@@ -63,7 +64,7 @@ pub fn characterize(threads: usize, effort: Effort, progress: &mut dyn FnMut(&st
         about: format!("{}, {threads} threads, measured", cpu::name()),
         chips: vec![cpu::name()],
         cores: vec![Cores { kind: "core".to_owned(), count: threads, rates }],
-        memory: memory(dram_gbs, &nearest.memory),
+        memory,
         sme,
         team,
     }
@@ -110,7 +111,12 @@ fn costs(threads: usize, rounds: usize, nearest: &Costs) -> Costs {
             }
         }
     };
-    Costs { hand_off_ns: figure(hand_offs, &nearest.hand_off_ns), wake_ns: figure(wakes, &nearest.wake_ns) }
+    let steps = entry::times(rounds).unwrap_or_default();
+    Costs {
+        hand_off_ns: figure(hand_offs, &nearest.hand_off_ns),
+        wake_ns: figure(wakes, &nearest.wake_ns),
+        step_ns: figure(steps, &nearest.step_ns),
+    }
 }
 
 fn measured(value: f64, spread: f64) -> Figure {
@@ -125,6 +131,13 @@ fn span<T: bytemuck::Pod>(buf: &AlignedBuf) -> Span<'_, T> {
     Span::from(bytemuck::cast_slice(buf.bytes()))
 }
 
+/// Bytes that lie somewhere: pages nobody wrote to may all be the same one.
+fn written(bytes: usize) -> AlignedBuf {
+    let mut buf = AlignedBuf::zeroed(bytes);
+    buf.bytes_mut().fill(1);
+    buf
+}
+
 impl Effort {
     fn core(self, isa: Isa) -> CoreRates {
         CoreRates {
@@ -133,6 +146,7 @@ impl Effort {
             vector_gelems: self.best(|| self.add_gelems(isa)),
             l2_gbs: self.best(|| self.copy_gbs(isa, IN_L2, 1)),
             dram_gbs: self.best(|| self.copy_gbs(isa, self.memory, 1)),
+            read_gbs: self.best(|| self.read_gbs(isa)),
         }
     }
 
@@ -194,7 +208,7 @@ impl Effort {
             dst: shape,
             act: Act::None,
         };
-        let [a, b, mut dst] = [(); 3].map(|()| AlignedBuf::zeroed(IN_L2));
+        let [a, b, mut dst] = [(); 3].map(|()| written(IN_L2));
         let mut src = [Span::empty(); 3];
         (src[0], src[1]) = (span(&a), span(&b));
         let dst = SpanMut::from(bytemuck::cast_slice_mut::<u8, f32>(dst.bytes_mut()));
@@ -219,10 +233,33 @@ impl Effort {
             before: [0; MAX_RANK],
             edge: Edge::Constant(0),
         };
-        let [src, mut dst] = [(); 2].map(|()| AlignedBuf::zeroed(bytes));
+        let [src, mut dst] = [(); 2].map(|()| written(bytes));
         let args = moves::Args { src: Span::from(src.bytes()), dst: SpanMut::from(dst.bytes_mut()) };
         2.0 * bytes as f64 / self.time(pick(moves::KERNELS, &p, isa), &p, args, SpanMut::empty(), threads)
             * 1e-9
+    }
+
+    /// Bytes of panels that a product of a single row reads out of memory, in GB/s.
+    fn read_gbs(self, isa: Isa) -> f64 {
+        let k = 1024;
+        let n = panels::padded(self.memory / size_of::<f32>() / k);
+        let p = gemm::Problem {
+            lhs: Strided::contiguous(&[1, 1, k]),
+            rhs: gemm::Rhs::Panels,
+            dst: Strided::contiguous(&[1, 1, n]),
+            alpha: 1.0,
+            epilogue: tandem_kernels::Epilogue::default(),
+        };
+        let row = pick(gemm::KERNELS, &p, isa);
+        let [lhs, rhs, mut dst] = [k, k * n, n].map(|len| written(len * size_of::<f32>()));
+        let mut shared = AlignedBuf::zeroed((row.workspace)(&p).shared);
+        let args = gemm::Args {
+            lhs: span(&lhs),
+            rhs: span(&rhs),
+            epilogue: tandem_kernels::EpilogueArgs::none(),
+            dst: SpanMut::from(bytemuck::cast_slice_mut::<u8, f32>(dst.bytes_mut())),
+        };
+        rhs.bytes().len() as f64 / self.time(row, &p, args, SpanMut::from(shared.bytes_mut()), 1) * 1e-9
     }
 
     /// A product of square matrices by the unit's row, in GFLOP/s.

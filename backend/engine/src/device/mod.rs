@@ -3,6 +3,7 @@
 //! A profile is a TOML file: one that `tandem characterize` measured, or one of those in `profiles/`.
 
 mod characterize;
+mod entry;
 mod find;
 
 use std::fmt;
@@ -103,6 +104,8 @@ pub struct CoreRates {
     pub l2_gbs: Figure,
     /// Bytes read and written out of memory by one thread, in GB/s.
     pub dram_gbs: Figure,
+    /// Bytes read out of memory by one thread that writes next to nothing, in GB/s.
+    pub read_gbs: Figure,
 }
 
 /// Caches and memory.
@@ -155,6 +158,8 @@ pub struct Team {
     pub hand_off_ns: Figure,
     /// The same of a worker that is parked.
     pub wake_ns: Figure,
+    /// What a step takes one thread beside its work: code and operands that come from afar, bookkeeping.
+    pub step_ns: Figure,
 }
 
 impl Device {
@@ -191,6 +196,7 @@ impl Device {
                 ("vector_gelems", &r.vector_gelems),
                 ("l2_gbs", &r.l2_gbs),
                 ("dram_gbs", &r.dram_gbs),
+                ("read_gbs", &r.read_gbs),
             ];
             figures.map(|(name, figure)| (format!("{kind} {} {name}", r.isa), figure))
         });
@@ -202,6 +208,7 @@ impl Device {
             ("memory dram_gbs", &m.dram_gbs),
             ("team hand_off_ns", &t.hand_off_ns),
             ("team wake_ns", &t.wake_ns),
+            ("team step_ns", &t.step_ns),
         ];
         let sme = self.sme.iter().flat_map(|s| {
             [
@@ -233,6 +240,8 @@ impl Device {
             vector_gelems: core.vector_gelems.value,
             l2_gbs: core.l2_gbs.value,
             dram_gbs: core.dram_gbs.value,
+            read_gbs: core.read_gbs.value,
+            l2_bytes: self.memory.l2_bytes.value,
             unit: self.sme.as_ref().map_or_else(UnitRates::default, Sme::rates),
             team: self.team(isa, threads.unwrap_or(usize::MAX)),
         }
@@ -248,8 +257,15 @@ impl Device {
             left -= count;
         }
         let units = self.sme.as_ref().map_or(1, |sme| sme.units).min(threads);
-        let (dram_gbs, hand_off_ns) = (self.memory.dram_gbs.value, self.team.hand_off_ns.value);
-        TeamRates { threads, cores, units, dram_gbs, hand_off_ns, overlap: true }
+        TeamRates {
+            threads,
+            cores,
+            units,
+            dram_gbs: self.memory.dram_gbs.value,
+            hand_off_ns: self.team.hand_off_ns.value,
+            step_ns: self.team.step_ns.value,
+            overlap: true,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use tandem_schemas::program::OpT;
 
 use super::choices::{self, Choices};
 use crate::ops;
-use crate::plan::{Planner, STEP_NS};
+use crate::plan::Planner;
 
 /// Most combinations of candidates an op is priced for; beyond, the last candidates of what has most are left out.
 const MOST: usize = 64;
@@ -88,7 +88,7 @@ fn prune(planner: &Planner<'_>, choices: &mut Choices, price: &mut Price) {
 
 /// What a conversion of a value counts for, in ns.
 pub(crate) fn conversion_ns(planner: &Planner<'_>, value: usize, from: Strided, to: Strided) -> f64 {
-    planner.copy_ns(value, from, to) * MARGIN + STEP_NS
+    planner.copy_ns(value, from, to) * MARGIN + planner.target.rates.team.another_ns()
 }
 
 fn price(planner: &mut Planner<'_>, choices: &[Choices], op: usize, values: Vec<usize>) -> Price {

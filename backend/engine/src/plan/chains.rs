@@ -7,7 +7,7 @@ use tandem_kernels::{chain, conv, depthwise};
 use tandem_schemas::program::{OpKindT, OpT, ValueKind};
 
 use super::engines::micros;
-use super::{About, Planner, STEP_NS, Site, site};
+use super::{About, Planner, Site, site};
 use crate::error::Error;
 use crate::layout;
 use crate::ops::chain::{ChainOperands, Problem, Stage, problem};
@@ -26,12 +26,13 @@ impl<'m> Planner<'m> {
         let Some(stages) = (if count > 1 { self.try_stages(first..first + count) } else { None }) else {
             return Ok(0);
         };
-        let alone: Vec<f64> = stages.iter().map(|stage| self.stage_ns(stage) + STEP_NS).collect();
+        let step = self.target.rates.team.another_ns();
+        let alone: Vec<f64> = stages.iter().map(|stage| self.stage_ns(stage) + step).collect();
         let mut best = (alone.iter().sum::<f64>(), 0..0);
         for part in (0..count).flat_map(|from| (from + 2..=count).map(move |to| from..to)) {
             let rest = alone[..part.start].iter().chain(&alone[part.end..]).sum::<f64>();
             let Some(problem) = problem(&stages[part.clone()]) else { continue };
-            let ns = self.ns(chain::KERNELS, &problem) + STEP_NS + rest;
+            let ns = self.ns(chain::KERNELS, &problem) + step + rest;
             if ns < best.0 {
                 best = (ns, part);
             }

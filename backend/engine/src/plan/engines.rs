@@ -5,7 +5,8 @@ use tandem_base::{Engine, Isa, Pace};
 use tandem_kernels::attention::{self, Attention};
 use tandem_kernels::conv::{self, Conv};
 use tandem_kernels::{
-    Both, Choice, Cost, Divide, Family, Kernel, Pipelined, Rates, Stages, TeamRates, select,
+    Both, Choice, Cost, Divide, Family, Kernel, NOT_ENABLED, Pipelined, Rates, Refusal, Stages, TeamRates,
+    select,
 };
 
 use super::{About, Memory, Planner, Site, Work};
@@ -24,10 +25,12 @@ pub(crate) fn name(engine: Engine) -> &'static str {
     }
 }
 
-/// The pick and its time on one thread, then what every other row answered.
+/// The pick and its time on one thread, then what every other row answered that has the instructions it needs.
 pub(super) fn candidates<F: Family>(choice: &Choice<F>) -> String {
     let mut text = format!("{}: {}", choice.kernel.name, micros(choice.ns));
-    for (name, answer) in choice.candidates.iter().filter(|(name, _)| *name != choice.kernel.name) {
+    let told = |answer: &Result<f64, Refusal>| *answer != Err(NOT_ENABLED);
+    let others = choice.candidates.iter().filter(|(name, _)| *name != choice.kernel.name);
+    for (name, answer) in others.filter(|(_, answer)| told(answer)) {
         text += &match answer {
             Ok(ns) => format!("; {name} {}", micros(*ns)),
             Err(why) => format!("; {name} not: {why}"),

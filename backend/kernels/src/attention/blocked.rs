@@ -94,26 +94,33 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 
 fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, work: f64) -> f64 {
     let s = Sizes::new::<V>(p);
-    let rows = (s.batch * s.heads * s.queries.next_multiple_of(V::ROWS)) as f64;
+    let heads = (s.batch * s.heads) as f64;
+    let rows = heads * s.queries as f64;
     let (keys, columns) = (panels::padded(s.keys) as f64, panels::padded(s.dv) as f64);
     let seen = if p.causal { 0.55 } else { 1.0 };
     let flops = 2.0 * rows * keys * (s.d as f64 + columns) * seen;
-    flops / (share * rates.fma_gflops) + weights_ns(work, rows, keys * seen, rates) + packing_ns(s)
+    flops / (share * rates.fma_gflops)
+        + weights_ns(work, rows, keys * seen, rates)
+        + packing_ns(s)
+        + HEAD_NS * heads
 }
 
 /// Element-wise work that a score takes until it is a weight, of each instruction set: timed on AVX, counted on NEON.
-pub(super) const WORK_AVX512: f64 = 5.0;
-pub(super) const WORK_AVX2: f64 = 10.0;
+pub(super) const WORK_AVX512: f64 = 2.3;
+pub(super) const WORK_AVX2: f64 = 9.0;
 pub(super) const WORK_NEON: f64 = 5.0;
+
+/// What a head takes besides.
+const HEAD_NS: f64 = 300.0;
 
 /// Scores of `rows` of `keys` to weights, in ns.
 pub(super) fn weights_ns(work: f64, rows: f64, keys: f64, rates: &Rates) -> f64 {
-    rows * keys * work / rates.vector_gelems + 40.0 * rows
+    rows * keys * work / rates.vector_gelems + 20.0 * rows
 }
 
 /// All keys and values to panels, in ns.
 pub(super) fn packing_ns(s: Sizes) -> f64 {
-    0.5 * (s.blocks() * s.packed().iter().sum::<usize>()) as f64
+    0.25 * (s.blocks() * s.packed().iter().sum::<usize>()) as f64
 }
 
 #[inline(always)]

@@ -11,13 +11,13 @@ mod cut;
 use std::ops::Range;
 
 use tandem_base::mem::ALIGN;
-use tandem_base::{Engine, Engines, Isa, SpanMut, Strided, Task};
+use tandem_base::{Engine, Isa, SpanMut, Strided};
 
 use super::blocked::{self, Block, KEYS, Product, Sizes};
 use super::{Args, Attention, Problem};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{self, Gemm};
-use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, Workspace, available};
+use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::pipeline::{Pipelined, Stages, units};
 use crate::product::Tile;
 use crate::simd::{Simd, entries};
@@ -102,10 +102,6 @@ impl Pipeline {
         Ok(all)
     }
 
-    fn phases(&self) -> usize {
-        self.groups() + BUFFERS
-    }
-
     /// f32 of packed keys and values, of scores, and of maxima or sums.
     fn parts(&self) -> [usize; 3] {
         let s = &self.sizes;
@@ -138,7 +134,7 @@ impl Pipeline {
     }
 
     /// Tiles of a stage in a phase.
-    fn tiles(&self, stage: Stage, phase: usize) -> usize {
+    fn in_stage(&self, stage: Stage, phase: usize) -> usize {
         let blocks = self.group(stage, phase).map_or(0, |(_, blocks, _)| blocks.len());
         blocks * self.sizes.block.div_ceil(self.cut.rows(stage))
     }
@@ -148,7 +144,7 @@ impl Pipeline {
         let mut behind = 0;
         Stage::ALL.into_iter().flat_map(move |stage| {
             let first = behind;
-            behind += self.tiles(stage, phase);
+            behind += self.in_stage(stage, phase);
             let here = tiles.start.clamp(first, behind) - first..tiles.end.clamp(first, behind) - first;
             let group = self.group(stage, phase).filter(|_| !here.is_empty());
             group.into_iter().flat_map(move |group| self.in_group(stage, group, here.clone()))
@@ -239,7 +235,6 @@ impl Multiply<'_> {
 
 impl Pipelined for Pipeline {
     type Of = Attention;
-    type Bound<'p, 'a> = BoundPipeline<'p, 'a>;
 
     fn all(problem: &Problem, isa: Isa) -> Vec<Self> {
         let cores = |unit| {
@@ -249,8 +244,16 @@ impl Pipelined for Pipeline {
         units(isa).flat_map(cores).collect()
     }
 
+    fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
     fn rows(&self) -> [&'static str; 2] {
         [self.unit.name, self.core.name]
+    }
+
+    fn isa(&self) -> Isa {
+        self.unit.isa | self.core.isa
     }
 
     fn groups(&self) -> usize {
@@ -277,67 +280,36 @@ impl Pipelined for Pipeline {
         }
     }
 
-    fn bind<'p, 'a>(
-        &'p self,
-        args: Args<'a>,
-        shared: SpanMut<'a, u8>,
-    ) -> Result<BoundPipeline<'p, 'a>, ArgError> {
-        let here = available();
-        assert!(
-            here.has(self.unit.isa) && here.has(self.core.isa),
-            "{} and {}",
-            self.unit.name,
-            self.core.name
-        );
-        if shared.len() < self.workspace.shared {
-            return Err(ArgError::Workspace { have: shared.len(), need: self.workspace.shared });
-        }
-        Attention::check(&self.problem, &args)?;
-        Ok(BoundPipeline { all: self, args, shared })
-    }
-}
-
-/// A [`Pipeline`] with checked arguments: a [`Task`].
-pub struct BoundPipeline<'p, 'a> {
-    all: &'p Pipeline,
-    args: Args<'a>,
-    shared: SpanMut<'a, u8>,
-}
-
-// SAFETY: a stage writes the scores, the maxima and sums, or the results of its rows, and no stage of the same phase touches
-// these: their groups differ, and lie in different buffers. Tested by splitting.
-unsafe impl Task for BoundPipeline<'_, '_> {
     fn phases(&self) -> usize {
-        self.all.phases()
+        self.groups() + BUFFERS
     }
-    fn tiles(&self, phase: usize) -> usize {
-        match phase {
-            0 => self.all.sizes.blocks(),
-            _ => Stage::ALL.iter().map(|&stage| self.all.tiles(stage, phase)).sum(),
+
+    fn tiles(&self, phase: usize) -> [usize; 2] {
+        if phase == 0 {
+            return [0, self.sizes.blocks()];
         }
+        let of = |stage| self.in_stage(stage, phase);
+        [of(Stage::Score) + of(Stage::Sum), Stage::ALL.into_iter().map(of).sum()]
     }
-    fn scratch(&self) -> usize {
-        self.all.workspace.per_worker
-    }
-    fn engines(&self, phase: usize) -> Engines {
-        match phase {
-            0 => Engines::Cores,
-            _ => Engines::Apart(self.all.tiles(Stage::Score, phase) + self.all.tiles(Stage::Sum, phase)),
-        }
-    }
-    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
-        let (all, args) = (self.all, &self.args);
+
+    unsafe fn run(
+        &self,
+        args: &Args<'_>,
+        (engine, phase, tiles): (Engine, usize, Range<usize>),
+        shared: SpanMut<'_, u8>,
+        scratch: SpanMut<'_, u8>,
+    ) {
         if engine == Engine::Core {
-            // SAFETY: the caller's; `bind` checked instructions and arguments.
-            unsafe { (all.on_cores)(all, args, phase, tiles, self.shared, scratch) }
+            // SAFETY: the caller's.
+            unsafe { (self.on_cores)(self, args, phase, tiles, shared, scratch) }
             return;
         }
-        for piece in all.pieces(phase, tiles) {
-            // SAFETY: as above; the scratch has room for any of the products.
+        for piece in self.pieces(phase, tiles) {
+            // SAFETY: the caller's; the scratch has room for any of the products.
             unsafe {
-                let product = multiply(all, args, &piece, self.shared);
-                widen::compute(all.unit, &product.problem, &product.args, scratch);
-                finish(all, args, &piece, self.shared);
+                let product = multiply(self, args, &piece, shared);
+                widen::compute(self.unit, &product.problem, &product.args, scratch);
+                finish(self, args, &piece, shared);
             }
         }
     }
@@ -413,7 +385,7 @@ fn multiply<'a>(all: &Pipeline, args: &Args<'a>, piece: &Piece, shared: SpanMut<
 /// Divides by the weights' sums behind the last keys.
 ///
 /// # Safety
-/// The contract of [`Task::run`].
+/// The contract of [`Pipelined::run`].
 unsafe fn finish(all: &Pipeline, args: &Args<'_>, piece: &Piece, shared: SpanMut<'_, u8>) {
     let (place, d) = (all.place(piece.block), all.problem.dst.strides());
     if piece.stage != Stage::Sum || all.keys(piece.key_block).end < all.seen(place) {

@@ -166,6 +166,8 @@ pub(super) fn ns(p: &Problem, rates: &Rates, isa: Isa, limits: &Limits) -> f64 {
     }
     let Some(rows) = Rows::new(p, isa) else { return f64::INFINITY };
     let band = cut.largest();
+    // All bands but the first find the constants in L2.
+    let hot = Rates { read_gbs: rates.l2_gbs, ..*rates };
     let [mut front, mut behind] = [0.0; 2];
     rows.each(p, &cut, &band, 0..cut.blocks(), |call| {
         let first = match call {
@@ -173,12 +175,20 @@ pub(super) fn ns(p: &Problem, rates: &Rates, isa: Isa, limits: &Limits) -> f64 {
             Call::Depthwise(..) => p.expand.is_none(),
             Call::Project(..) => false,
         };
-        *(if first { &mut front } else { &mut behind }) += call.ns(rates) + PIECE_NS;
+        *(if first { &mut front } else { &mut behind }) += call.ns(&hot) + PIECE_NS;
     });
     let bands = cut.alike(&band);
+    let constants = constant_bytes(p) / rates.read_gbs;
     let bytes = |shapes: &[Strided]| 4.0 * shapes.iter().map(Strided::elements).sum::<usize>() as f64;
     (bands * front).max(rates.stream_ns(bytes(p.src())))
         + (bands * behind).max(rates.stream_ns(bytes(&[*p.dst()])))
+        + constants
+}
+
+/// Weights of both convolutions around the depthwise one.
+fn constant_bytes(p: &Problem) -> f64 {
+    let weights = |c: &conv::Problem| 4.0 * (c.k() * c.padded_columns()) as f64;
+    [&p.expand, &p.project].into_iter().flatten().map(weights).sum()
 }
 
 /// Bytes of both values between stages, each in whole cache lines.

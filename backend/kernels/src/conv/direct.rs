@@ -70,9 +70,13 @@ pub(super) fn product_ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, runs: 
     let tiles = (positions(p).div_ceil(V::ROWS) * p.padded_columns().div_ceil(V::COLUMNS)) as f64;
     let flops = 2.0 * (positions(p) * p.padded_columns()) as f64 * p.k() as f64;
     let weights = 4.0 * (p.k() * p.padded_columns()) as f64;
-    let scattered = if p.dst.stride(1) == 1 || p.dst.size(1) == 1 { 0.0 } else { p.dst.elements() as f64 };
+    let together = p.dst.stride(1) == 1 || p.dst.size(1) == 1;
+    let scattered = if together { 0.0 } else { p.dst.elements() as f64 };
+    let shuffled = if p.shuffle > 1 { 0.6 * p.dst.elements() as f64 } else { 0.0 };
     let compute = flops / (share * rates.fma_gflops) + tiles * (15.0 + 6.0 * runs as f64) + scattered;
-    compute.max(<Conv>::cost(p).bytes / rates.l2_gbs).max(weights / rates.dram_gbs)
+    let (strips, parts) = (positions(p).div_ceil(V::ROWS), split::<V>(p).position_parts);
+    let product = rates.product_ns(compute + shuffled, weights, strips, parts);
+    product.max(<Conv>::cost(p).bytes / rates.l2_gbs) + rates.written_ns(4.0 * p.dst.elements() as f64)
 }
 
 fn supports(p: &Problem) -> Result<(), Refusal> {

@@ -28,7 +28,7 @@ mod winograd;
 
 pub(crate) use widened::windows;
 use widened::{Bands, Direct, Winograd};
-pub use winograd::{BoundPipeline, Pipeline};
+pub use winograd::Pipeline;
 
 /// The family of an element type.
 pub struct Conv<E = f32>(PhantomData<E>);

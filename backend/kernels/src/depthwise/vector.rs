@@ -79,8 +79,12 @@ fn ns(p: &Problem, rates: &Rates, lanes: usize) -> f64 {
     let channels = p.dst.size(1).next_multiple_of(lanes);
     let flops = (2 * pixels * channels * p.kernel[0] * p.kernel[1]) as f64;
     let sliding = matches!((p.kernel[1], p.stride[1], p.dilation[1]), (3 | 5, 1 | 2, 1));
-    // Half the lanes pay twice for what a run costs besides its products.
-    let share = if sliding { 0.8 } else { 0.55 } * if lanes < 16 { 0.7 } else { 1.0 };
+    // Half the lanes pay twice for what a run costs besides its products, of which few taps have few and a stride reads more.
+    let share = match (sliding, p.kernel[1], p.stride[1]) {
+        (false, ..) => 0.55,
+        (true, 5, 1) => 0.85,
+        (true, ..) => 0.65,
+    } * if lanes < 16 { 0.7 } else { 1.0 };
     let stores = 4.0 * (pixels * channels) as f64 / rates.l2_gbs;
     let compute = flops / (share * rates.fma_gflops) + stores + (pixels.div_ceil(RUN) * 10) as f64;
     let operands = [Some(p.src), Some(p.dst), p.epilogue.residual].into_iter().flatten();

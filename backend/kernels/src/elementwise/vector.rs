@@ -61,7 +61,9 @@ fn ns(p: &Problem, rates: &Rates, slower: f64) -> f64 {
         _ => 1.0,
     } + heavy(p.act);
     let strided = strides.iter().filter(|s| **s > 1).count() as f64;
-    let arithmetic = n * (work * slower / rates.vector_gelems + strided);
+    // The rate is that of sums out of L2, of three operands: what reads less is quicker by as much.
+    let plain = Elementwise::cost(p).bytes / (3 * size_of::<f32>()) as f64;
+    let arithmetic = (plain + n * (work - 1.0)) * slower / rates.vector_gelems + n * strided;
     rates.stream_ns(Elementwise::cost(p).bytes).max(arithmetic) + n / inner.max(1) as f64 * 4.0 + 100.0
 }
 

@@ -207,7 +207,9 @@ fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
     let copied = packed.bytes(p).iter().sum::<usize>() as f64;
     let weights = 4.0 * (packed.rhs_batches.max(1) * k * columns) as f64;
     let compute = flops / (share * rates.fma_gflops) + 20.0 * tiles + scattered + copied * 0.15;
-    compute.max(<Gemm>::cost(p).bytes / rates.l2_gbs).max(weights / rates.dram_gbs)
+    let parts = split::<V>(p).position_parts;
+    let product = rates.product_ns(compute, weights, m.div_ceil(V::ROWS), parts);
+    product.max(<Gemm>::cost(p).bytes / rates.l2_gbs) + rates.written_ns(4.0 * p.dst.elements() as f64)
 }
 
 fn workspace<V: Tile>(p: &Problem) -> Workspace {

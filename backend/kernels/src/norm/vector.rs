@@ -109,9 +109,9 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 
 fn ns(p: &Problem, rates: &Rates, slower: f64) -> f64 {
     let n = p.dst.elements() as f64;
-    // Large blocks come twice from where they lie.
-    let bytes = if Walk::new(p).parts > 1 { 12.0 } else { 8.0 } * n;
-    rates.stream_ns(bytes).max(n * 1.5 * slower / rates.vector_gelems) + 200.0
+    // Large blocks are read twice from where they lie.
+    let passes = if Walk::new(p).parts > 1 { 2.0 } else { 1.0 };
+    (passes * rates.read_ns(4.0 * n)).max(n * 2.0 * slower / rates.vector_gelems) + 200.0
 }
 
 #[inline(always)]

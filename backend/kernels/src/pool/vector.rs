@@ -60,9 +60,10 @@ fn ns(p: &Problem, rates: &Rates, lanes: usize) -> f64 {
     let padded = channels.next_multiple_of(lanes) as f64 / channels.max(1) as f64;
     let cost = Pool::cost(p);
     let pixels = (p.dst.size(0) * p.dst.size(2) * p.dst.size(3)) as f64;
-    // A step of half the lanes costs nearly as much as a whole one.
-    let reduce = cost.flops * padded / rates.vector_gelems * (16.0 / lanes as f64).sqrt();
-    reduce.max(rates.stream_ns(cost.bytes)) + 8.0 * pixels
+    // An element is read and nothing written, unlike in element-wise work, and a step of half the lanes costs nearly as much
+    // as a whole one.
+    let reduce = cost.flops * padded / (3.0 * rates.vector_gelems) * (16.0 / lanes as f64).sqrt();
+    reduce.max(rates.read_ns(4.0 * p.src.elements() as f64)) + 8.0 * pixels
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Whoever computes a piece, the bits are those of the row of cores.
 
-use tandem_base::{Scratch, Span, Team, sme};
+use tandem_base::{Scratch, Span, Task, Team, sme};
 
 use super::super::KERNELS;
 use super::super::tests::{Data, at, definition, problem};

@@ -24,7 +24,7 @@ mod x86;
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use neon::NEON;
-pub use pipeline::{BoundPipeline, Pipeline};
+pub use pipeline::Pipeline;
 #[cfg(target_arch = "x86_64")]
 pub(super) use x86::{AVX2, AVX512};
 
@@ -87,6 +87,8 @@ fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
     let reads = 4.0 * filter * rows * plan.groups() as f64 / rates.l2_gbs;
     let vectors =
         tiles * (blocks * costs.input + columns * costs.output) + transforms * rows * columns * costs.filter;
-    let memory = exposed * <Conv>::cost(p).bytes / rates.dram_gbs;
+    let weights = 4.0 * (9 * p.in_channels()) as f64 * panels::padded(plan.columns) as f64;
+    let others = <Conv>::cost(p).bytes - weights;
+    let memory = exposed * others.max(0.0) / rates.dram_gbs + 0.5 * weights / rates.read_gbs;
     products.max(reads) + vectors / rates.vector_gelems + memory
 }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use tandem_base::mem::ALIGN;
-use tandem_base::{Engine, Engines, Isa, SpanMut, Strided, Task};
+use tandem_base::{Engine, Isa, SpanMut, Strided};
 
 use super::plan::{BLOCK, FREQUENCIES, Plan, odd_lines};
 use super::run::{self, Job};
@@ -16,7 +16,7 @@ use super::{Costs, ROWS, engine, supports};
 use crate::conv::{Args, Conv, KERNELS, Problem};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{self, Gemm};
-use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, Workspace, available};
+use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::pipeline::{Pipelined, Stages, units};
 use crate::widen;
@@ -188,7 +188,7 @@ impl Pipeline {
     }
 
     /// Tiles of a stage in a phase.
-    fn tiles(&self, stage: Stage, phase: usize) -> usize {
+    fn in_stage(&self, stage: Stage, phase: usize) -> usize {
         let Some(group) = self.group(stage, phase) else { return 0 };
         if stage == Stage::Multiply { FREQUENCIES } else { self.tiles_of(group).len().div_ceil(TOGETHER) }
     }
@@ -198,7 +198,7 @@ impl Pipeline {
         let mut behind = 0;
         Stage::ALL.into_iter().filter_map(move |stage| {
             let first = behind;
-            behind += self.tiles(stage, phase);
+            behind += self.in_stage(stage, phase);
             let here = tiles.start.clamp(first, behind) - first..tiles.end.clamp(first, behind) - first;
             let group = self.group(stage, phase).filter(|_| !here.is_empty())?;
             let of = match stage {
@@ -223,7 +223,7 @@ impl Pipeline {
     /// Multiplies some frequencies of a group.
     ///
     /// # Safety
-    /// The contract of [`Task::run`].
+    /// The contract of [`Pipelined::run`].
     unsafe fn multiply(
         &self,
         row: &Kernel<Gemm>,
@@ -252,7 +252,7 @@ impl Pipeline {
 /// Filters, inputs and outputs on a core.
 ///
 /// # Safety
-/// The contract of [`Task::run`]; the CPU has the engine's instructions.
+/// The contract of [`Pipelined::run`]; the CPU has the engine's instructions.
 unsafe fn transform<E: run::Engine>(
     all: &Pipeline,
     args: &Args<'_>,
@@ -307,7 +307,6 @@ unsafe fn filters<E: run::Engine>(all: &Pipeline, job: &Job<'_, '_>, tile: usize
 
 impl Pipelined for Pipeline {
     type Of = Conv;
-    type Bound<'p, 'a> = BoundPipeline<'p, 'a>;
 
     fn all(problem: &Problem, isa: Isa) -> Vec<Self> {
         let cores = |unit| {
@@ -320,8 +319,16 @@ impl Pipelined for Pipeline {
         units(isa).flat_map(cores).collect()
     }
 
+    fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
     fn rows(&self) -> [&'static str; 2] {
         [self.unit.name, self.row.name]
+    }
+
+    fn isa(&self) -> Isa {
+        self.unit.isa | self.cores.isa | self.row.isa
     }
 
     fn groups(&self) -> usize {
@@ -343,68 +350,38 @@ impl Pipelined for Pipeline {
             products: FREQUENCIES as f64 * (self.unit.ns)(&self.product(self.group), rates),
             around: self.group as f64 * transforms / rates.vector_gelems + memory,
             groups: self.groups(),
-            phases: self.groups() + Stage::ALL.len(),
+            phases: self.phases(),
         }
     }
 
-    fn bind<'p, 'a>(
-        &'p self,
-        args: Args<'a>,
-        shared: SpanMut<'a, u8>,
-    ) -> Result<BoundPipeline<'p, 'a>, ArgError> {
-        let here = available();
-        assert!(
-            [self.unit.isa, self.cores.isa, self.row.isa].iter().all(|isa| here.has(*isa)),
-            "{} and {}",
-            self.unit.name,
-            self.row.name
-        );
-        if shared.len() < self.workspace.shared {
-            return Err(ArgError::Workspace { have: shared.len(), need: self.workspace.shared });
-        }
-        <Conv>::check(&self.problem, &args)?;
-        Ok(BoundPipeline { all: self, args, shared })
-    }
-}
-
-/// A [`Pipeline`] with checked arguments: a [`Task`].
-pub struct BoundPipeline<'p, 'a> {
-    all: &'p Pipeline,
-    args: Args<'a>,
-    shared: SpanMut<'a, u8>,
-}
-
-// SAFETY: a piece writes inputs, products or pixels of its own, and no stage of the same phase touches these: their groups
-// differ, and lie in different buffers. Tested by splitting.
-unsafe impl Task for BoundPipeline<'_, '_> {
     fn phases(&self) -> usize {
-        self.all.groups() + Stage::ALL.len()
+        self.groups() + Stage::ALL.len()
     }
-    fn tiles(&self, phase: usize) -> usize {
-        match phase {
-            0 => self.all.plan.panels() * self.all.plan.blocks(),
-            _ => Stage::ALL.iter().map(|&stage| self.all.tiles(stage, phase)).sum(),
+
+    fn tiles(&self, phase: usize) -> [usize; 2] {
+        if phase == 0 {
+            return [0, self.plan.panels() * self.plan.blocks()];
         }
+        let of = |stage| self.in_stage(stage, phase);
+        [of(Stage::Multiply), Stage::ALL.into_iter().map(of).sum()]
     }
-    fn scratch(&self) -> usize {
-        self.all.workspace.per_worker
-    }
-    fn engines(&self, phase: usize) -> Engines {
-        match phase {
-            0 => Engines::Cores,
-            _ => Engines::Apart(self.all.tiles(Stage::Multiply, phase)),
-        }
-    }
-    unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
-        let (all, of_units) = (self.all, self.all.tiles(Stage::Multiply, phase));
-        let split = if phase == 0 { tiles.start } else { of_units.clamp(tiles.start, tiles.end) };
-        let row = if engine == Engine::Unit { all.unit } else { all.cores };
-        // SAFETY: the caller's; `bind` checked instructions and arguments.
+
+    unsafe fn run(
+        &self,
+        args: &Args<'_>,
+        (engine, phase, tiles): (Engine, usize, Range<usize>),
+        shared: SpanMut<'_, u8>,
+        scratch: SpanMut<'_, u8>,
+    ) {
+        let [of_units, _] = self.tiles(phase);
+        let split = of_units.clamp(tiles.start, tiles.end);
+        let row = if engine == Engine::Unit { self.unit } else { self.cores };
+        // SAFETY: the caller's.
         unsafe {
-            for piece in all.pieces(phase, tiles.start..split) {
-                all.multiply(row, &piece, self.shared, scratch);
+            for piece in self.pieces(phase, tiles.start..split) {
+                self.multiply(row, &piece, shared, scratch);
             }
-            (all.on_cores)(all, &self.args, phase, split..tiles.end, self.shared);
+            (self.on_cores)(self, args, phase, split..tiles.end, shared);
         }
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use tandem_base::{Scratch, Team, sme};
+use tandem_base::{Scratch, Task, Team, sme};
 
 use super::super::tests::{CANARY, Case, cases, rows, ways};
 use super::*;
