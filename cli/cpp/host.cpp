@@ -242,8 +242,8 @@ rust::Vec<Delegate> delegates() {
     tandem_report report{};
     if (tandem_get_report(one.method, &report) == TANDEM_OK) {
       all.push_back(Delegate{
-          reinterpret_cast<size_t>(one.method), rust::String::lossy(report.isa), one.init_ns, report.verify_ns,
-          report.plan_ns, report.arena_bytes, report.live_bytes, report.scratch_bytes, report.weight_bytes});
+          reinterpret_cast<size_t>(one.method), rust::String::lossy(report.isa), rust::String::lossy(report.basis),
+          one.init_ns, report.verify_ns, report.plan_ns, report.arena_bytes, report.live_bytes, report.scratch_bytes, report.weight_bytes});
     }
   }
   return all;

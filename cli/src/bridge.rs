@@ -47,6 +47,8 @@ pub mod ffi {
     struct Delegate {
         method: usize,
         isa: String,
+        /// Whose rates it was planned with, in words.
+        basis: String,
         init_ns: u64,
         verify_ns: u64,
         plan_ns: u64,

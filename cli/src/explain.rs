@@ -49,6 +49,8 @@ struct Document {
 /// A delegate of Tandem.
 #[derive(Serialize)]
 struct Delegate {
+    /// Whose rates the plan rests on, and for how many threads.
+    basis: String,
     values: Vec<Value>,
     steps: Vec<Step>,
     conversions: Vec<Conversion>,
@@ -124,6 +126,7 @@ fn delegate(delegate: &ffi::Delegate) -> Delegate {
     let moves = steps.into_iter().filter(|s| s.category == "Data movement");
     let conversions: Vec<Conversion> = moves.map(conversion).collect();
     Delegate {
+        basis: delegate.basis.clone(),
         values: ffi::values(delegate.method).into_iter().map(value).collect(),
         steps: listed,
         bytes: conversions.iter().fold(0.0, |sum, c| sum + c.bytes),
@@ -161,6 +164,7 @@ fn print_steps(steps: &[Step]) {
 }
 
 fn print(delegate: &Delegate, steps: bool) {
+    println!("planned with {}", delegate.basis);
     if steps {
         print_steps(&delegate.steps);
     }

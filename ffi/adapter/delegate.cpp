@@ -33,6 +33,9 @@ Living& living() {
   return *instance;
 }
 
+// What events of threads in matrix units are called.
+constexpr char kEntry[] = "matrix unit";
+
 thread_local const tandem_method* tracing = nullptr;
 
 tandem_dtype to_dtype(ScalarType type) {
@@ -243,7 +246,9 @@ Error Delegate::run(EventTracer* tracer, size_t threads) {
   if (tracer != nullptr) {
     events_.clear();
     events_.reserve(steps_.size());
+    entries_.clear();
     call.step = &Delegate::on_step;
+    call.entry = &Delegate::on_entry;
     call.step_ctx = this;
   }
   const tandem_status status = tandem_execute(method_, &call);
@@ -269,6 +274,10 @@ void Delegate::on_step(void* self, size_t step, uint64_t start_ns, uint64_t end_
   delegate->events_.push_back(Event{step, start_ns, end_ns});
 }
 
+void Delegate::on_entry(void* self, size_t step, size_t thread, uint64_t start_ns, uint64_t end_ns) {
+  static_cast<Delegate*>(self)->entries_.push_back(Entry{step, thread, start_ns, end_ns});
+}
+
 // Steps are logged behind the execution, which they would slow down otherwise. Their clock becomes ExecuTorch's by the
 // one moment seen on both: the end of the first step.
 void Delegate::log_events(EventTracer* tracer) const {
@@ -284,12 +293,19 @@ void Delegate::log_events(EventTracer* tracer) const {
                since * static_cast<int64_t>(ratio.denominator) / static_cast<int64_t>(ratio.numerator));
   };
   tracing = method_;
+  auto entry = entries_.begin();
   for (const Event& event : events_) {
     if (event.step < steps_.size()) {
       const tandem_step& step = steps_[event.step];
       executorch::runtime::event_tracer_log_profiling_delegate(
           tracer, step.name, executorch::runtime::kUnsetDelegateDebugIntId, ticks(event.start_ns), ticks(event.end_ns),
           step.kernel, std::strlen(step.kernel));
+      for (; entry != entries_.end() && entry->step <= event.step; ++entry) {
+        const std::string where = "thread " + std::to_string(entry->thread) + " of " + step.name;
+        executorch::runtime::event_tracer_log_profiling_delegate(
+            tracer, kEntry, executorch::runtime::kUnsetDelegateDebugIntId, ticks(entry->start_ns), ticks(entry->end_ns),
+            where.data(), where.size());
+      }
     }
   }
   tracing = nullptr;

@@ -44,7 +44,16 @@ class Delegate {
     uint64_t end_ns;
   };
 
+  // A thread in a matrix unit.
+  struct Entry {
+    size_t step;
+    size_t thread;
+    uint64_t start_ns;
+    uint64_t end_ns;
+  };
+
   static void on_step(void* self, size_t step, uint64_t start_ns, uint64_t end_ns);
+  static void on_entry(void* self, size_t step, size_t thread, uint64_t start_ns, uint64_t end_ns);
   executorch::runtime::Error convert(executorch::runtime::Span<executorch::runtime::EValue*> args);
   executorch::runtime::Error convert(executorch::runtime::EValue* arg, size_t index);
   executorch::runtime::Error resize_outputs(executorch::runtime::Span<executorch::runtime::EValue*> outputs);
@@ -64,6 +73,7 @@ class Delegate {
   std::vector<size_t> sizes_;
   std::vector<int64_t> integers_;
   std::vector<Event> events_;
+  std::vector<Entry> entries_;
   uint64_t first_end_ticks_ = 0;
   std::atomic<uint64_t> executions_{0};
   std::atomic_flag executing_ = ATOMIC_FLAG_INIT;

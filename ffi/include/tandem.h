@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Version of this header. */
-#define TANDEM_ABI_VERSION 4u
+#define TANDEM_ABI_VERSION 5u
 
 /* What a call answers. */
 typedef int32_t tandem_status;
@@ -89,12 +89,16 @@ typedef struct tandem_constants {
  *                `tandem characterize` measured it, or as its chip or class has it)
  *   "engine"     what may compute a step: "cpu", "sme" (a matrix unit or cores, each alone) or "both" (default)
  *   "overlap"    whether a step may keep cores and units busy at once: "on" (default) or "off"
+ *   "power"      how much of the machine calls use: "balanced" (default: the threads they are given) or "low" (at most one
+ *                thread a matrix unit where there is one, else half as many as there are fast cores; they sleep in between)
+ *   "deterministic" whether the plan follows from the program, the options and the instruction sets alone, and nothing
+ *                that is measured or seen changes it: "on" or "off" (default); "device" and "threads" say nothing then
  *   "chains"     whether convolutions that follow each other may be one step: "on" (default) or "off"
  *   "stack"      whose time reports predict for the steps: "tandem" (default) or "xnnpack", as modelled
  *   "candidate"  0 (default): each step's kernel is the quickest predicted; 1: the next, and so on, to measure them
  *   "threads"    threads to plan for, whatever a call is given (default, or 0: one a core)
  * The environment variables TANDEM_ISA, TANDEM_ALGORITHM, TANDEM_LAYOUT, TANDEM_DEVICE, TANDEM_ENGINE, TANDEM_OVERLAP,
- * TANDEM_THREADS and TANDEM_CANDIDATE are their defaults.
+ * TANDEM_POWER, TANDEM_DETERMINISTIC, TANDEM_THREADS and TANDEM_CANDIDATE are their defaults.
  * An unknown key or value is TANDEM_INVALID_ARGUMENT. */
 typedef struct tandem_option {
   const char *key;
@@ -126,6 +130,11 @@ typedef struct tandem_tensor {
 /* Called by the executing thread after each step, with times of a monotonic clock. */
 typedef void (*tandem_step_fn)(void *ctx, size_t step, uint64_t start_ns, uint64_t end_ns);
 
+/* Called by the executing thread after each step that used a matrix unit, before its `tandem_step_fn`: once for every
+ * stretch that a thread spent there, in the order they ended, on the same clock. `thread` is 0 for the executing thread, else
+ * the N of Tandem's thread "tandem-N". At no moment are more threads there than the machine has units. */
+typedef void (*tandem_entry_fn)(void *ctx, size_t step, size_t thread, uint64_t start_ns, uint64_t end_ns);
+
 /* One execution. */
 typedef struct tandem_call {
   const tandem_tensor *inputs; /* in the program's order; read only */
@@ -135,6 +144,7 @@ typedef struct tandem_call {
   size_t threads;      /* threads to use, the caller included; 0 counts as 1. The answer does not depend on it. */
   tandem_step_fn step; /* may be null */
   void *step_ctx;
+  tandem_entry_fn entry; /* may be null; gets `step_ctx` */
 } tandem_call;
 
 /* Sizes may be symbolic: some numbers (batch, height, length) may differ from call to call, within bounds that the program
@@ -182,6 +192,7 @@ typedef struct tandem_report {
   uint64_t plan_ns;       /* and to plan it */
   size_t num_values;      /* of the program */
   size_t num_symbols;     /* of the program: 0 where no size is symbolic */
+  const char *basis;      /* readable: whose rates it was planned with, for how many threads, and by which policy */
 } tandem_report;
 
 /* A number that sizes depend on. */

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 
 /// Version of the header these structures are.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// `tandem_constants`
 #[derive(Clone, Copy)]
@@ -55,6 +55,10 @@ pub struct Tensor {
 /// `tandem_step_fn`
 pub type StepFn = unsafe extern "C" fn(ctx: *mut c_void, step: usize, start_ns: u64, end_ns: u64);
 
+/// `tandem_entry_fn`
+pub type EntryFn =
+    unsafe extern "C" fn(ctx: *mut c_void, step: usize, thread: usize, start_ns: u64, end_ns: u64);
+
 /// `tandem_call`
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -71,8 +75,10 @@ pub struct Call {
     pub threads: usize,
     /// may be null
     pub step: Option<StepFn>,
-    /// handed to `step`
+    /// handed to `step` and `entry`
     pub step_ctx: *mut c_void,
+    /// may be null
+    pub entry: Option<EntryFn>,
 }
 
 /// `tandem_tensor_spec`
@@ -119,6 +125,8 @@ pub struct Report {
     pub num_values: usize,
     /// of the program
     pub num_symbols: usize,
+    /// whose rates, for how many threads
+    pub basis: *const c_char,
 }
 
 /// `tandem_symbol`

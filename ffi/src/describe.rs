@@ -11,6 +11,7 @@ use crate::status::c_string;
 pub struct Described {
     plan: u64,
     isa: CString,
+    basis: CString,
     arena_bytes: u64,
     live_bytes: u64,
     scratch_bytes: u64,
@@ -55,6 +56,7 @@ impl Described {
         Self {
             plan: method.plan_number(),
             isa: c_string(&report.isa.to_string()),
+            basis: c_string(&report.basis),
             arena_bytes: report.arena_bytes as u64,
             live_bytes: report.live_bytes as u64,
             scratch_bytes: report.scratch_bytes as u64,
@@ -88,6 +90,7 @@ impl Described {
             plan_ns: self.plan_ns,
             num_values: self.values.len(),
             num_symbols: self.symbols.len(),
+            basis: self.basis.as_ptr(),
         }
     }
 

@@ -194,8 +194,9 @@ impl Method {
             tensors::read_outputs(call.outputs, call.num_outputs, &mut outputs)?;
         }
         tensors::check_disjoint(&inputs, &outputs)?;
-        let mut host = HostTracer { step: call.step, ctx: call.step_ctx };
-        let tracer = call.step.map(|_| &mut host as &mut dyn engine::Tracer);
+        let mut host = HostTracer { step: call.step, entry: call.entry, ctx: call.step_ctx };
+        let traced = call.step.is_some() || call.entry.is_some();
+        let tracer = traced.then_some(&mut host as &mut dyn engine::Tracer);
         running.method.execute(&inputs, &mut outputs, call.threads.max(1), tracer)?;
         running.inputs = tensors::recycled(inputs);
         running.outputs = tensors::recycled_outputs(outputs);
@@ -205,10 +206,18 @@ impl Method {
 
 struct HostTracer {
     step: Option<abi::StepFn>,
+    entry: Option<abi::EntryFn>,
     ctx: *mut c_void,
 }
 
 impl engine::Tracer for HostTracer {
+    fn entry(&mut self, index: usize, entry: engine::Entry) {
+        if let Some(tell) = self.entry {
+            // SAFETY: the host's function with the host's context, on the thread that called `tandem_execute`.
+            unsafe { tell(self.ctx, index, entry.thread, entry.start_ns, entry.end_ns) }
+        }
+    }
+
     fn step(&mut self, index: usize, start_ns: u64, end_ns: u64) {
         if let Some(step) = self.step {
             // SAFETY: the host's function with the host's context, on the thread that called `tandem_execute`.

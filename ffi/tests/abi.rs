@@ -166,6 +166,7 @@ fn call(inputs: &[abi::Tensor], outputs: &[abi::Tensor]) -> abi::Call {
         threads: 1,
         step: None,
         step_ctx: ptr::null_mut(),
+        entry: None,
     }
 }
 
@@ -199,6 +200,7 @@ fn runs_reports_and_gives_constants_back() {
         let report = report.assume_init();
         assert_eq!((report.num_inputs, report.num_outputs, report.weight_bytes), (1, 1, 24));
         assert_eq!(CStr::from_ptr(report.isa), c"scalar");
+        assert!(CStr::from_ptr(report.basis).to_str().unwrap().contains(" threads"));
         assert_eq!(tandem_get_step(method, report.num_steps - 1, step.as_mut_ptr()), Status::Ok);
         let step = step.assume_init();
         assert_eq!(CStr::from_ptr(step.name), c"sum");
@@ -209,7 +211,8 @@ fn runs_reports_and_gives_constants_back() {
         let part = part.assume_init();
         assert_eq!([CStr::from_ptr(part.name), CStr::from_ptr(part.engine)], [c"", c"cpu"]);
         assert_eq!(CStr::from_ptr(part.category), CStr::from_ptr(step.category));
-        assert_eq!((part.start_ns, part.ns, part.share), (0.0, step.predicted_ns, 1.0));
+        assert!(part.start_ns > 0.0 && part.ns > 0.0, "behind what a step takes beside its work");
+        assert_eq!((part.start_ns + part.ns, part.share), (step.predicted_ns, 1.0));
         for (step, index) in [(last, 1), (last + 1, 0)] {
             assert_eq!(tandem_get_part(method, step, index, ptr::null_mut()), Status::InvalidArgument);
         }
@@ -285,6 +288,13 @@ fn outputs_sizes_follow_from_those_of_inputs() {
     unsafe { tandem_destroy(method) };
 }
 
+/// Keeps step and thread of an entry in a vector.
+unsafe extern "C" fn note(ctx: *mut c_void, step: usize, thread: usize, start_ns: u64, end_ns: u64) {
+    assert!(start_ns <= end_ns);
+    // SAFETY: the caller's vector, which nobody else touches meanwhile.
+    unsafe { (*ctx.cast::<Vec<(usize, usize)>>()).push((step, thread)) }
+}
+
 #[test]
 fn the_report_names_what_runs_in_a_matrix_unit() {
     let mut program = program();
@@ -302,8 +312,13 @@ fn the_report_names_what_runs_in_a_matrix_unit() {
         assert_eq!(CStr::from_ptr(step.engine), c"sme");
     }
     let (mut x, mut y) = ([0.0f32, 0.0, 0.0, 1.0, 1.0, 1.0], [0.0f32; 6]);
-    execute(method, &call(&[tensor(&mut x)], &[tensor(&mut y)])).unwrap();
+    let mut entries: Vec<(usize, usize)> = Vec::new();
+    let (inputs, outputs) = ([tensor(&mut x)], [tensor(&mut y)]);
+    let traced =
+        abi::Call { entry: Some(note), step_ctx: (&raw mut entries).cast(), ..call(&inputs, &outputs) };
+    execute(method, &traced).unwrap();
     assert!(y.iter().all(|y| (y - 1.0 / 3.0).abs() < 1e-6), "{y:?}");
+    assert_eq!(entries, [(0, 0)], "the first step had this thread there once");
     // SAFETY: the method is alive and idle.
     unsafe { tandem_destroy(method) }
 }

@@ -31,7 +31,19 @@ fn assertions() -> String {
     layout!(c, abi::Constants, "tandem_constants", ctx, get_data, release);
     layout!(c, abi::LoadOption, "tandem_option", key, value);
     layout!(c, abi::Tensor, "tandem_tensor", dtype, rank, sizes, dim_order, data, bytes);
-    layout!(c, abi::Call, "tandem_call", inputs, num_inputs, outputs, num_outputs, threads, step, step_ctx);
+    layout!(
+        c,
+        abi::Call,
+        "tandem_call",
+        inputs,
+        num_inputs,
+        outputs,
+        num_outputs,
+        threads,
+        step,
+        step_ctx,
+        entry
+    );
     layout!(c, abi::TensorSpec, "tandem_tensor_spec", name, dtype, rank, sizes, dim_order);
     layout!(
         c,
@@ -48,7 +60,8 @@ fn assertions() -> String {
         verify_ns,
         plan_ns,
         num_values,
-        num_symbols
+        num_symbols,
+        basis
     );
     layout!(c, abi::Symbol, "tandem_symbol", name, value);
     layout!(c, abi::Value, "tandem_value", name, shape, layout, copy, decided, bytes);

@@ -343,6 +343,7 @@ fn run(method: *mut Method) -> Result<bool, String> {
         threads: 1,
         step: None,
         step_ctx: ptr::null_mut(),
+        entry: None,
     };
     // SAFETY: the method is alive, the tensors' memory too.
     match unsafe { tandem_execute(method, &call) } {

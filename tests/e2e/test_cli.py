@@ -48,14 +48,16 @@ def test_run_takes_symbolic_sizes(cli, tmp_path):
 
 
 def test_profile_has_a_row_per_operator(cli, unet, tmp_path):
-    page, data = tmp_path / "profile.html", tmp_path / "profile.json"
-    ran = tandem(cli, "profile", unet.pte, "--html", page, "--json", data)
+    page, data, trace = (tmp_path / name for name in ("profile.html", "profile.json", "trace.json"))
+    ran = tandem(cli, "profile", unet.pte, "--html", page, "--json", data, "--trace", trace)
     assert "Convolution" in ran.stdout
     (model,) = json.loads(data.read_text())["models"]
     assert (model["delegates"], model["portable_ops"], model["transposes"]) == (1, 0, 0)
     convolutions = [row for row in model["rows"] if row["category"] == "Convolution"]
     assert len(convolutions) == 9 and all(row["ms"] > 0 for row in convolutions)
     assert model["arena_bytes"] <= 1.15 * model["live_bytes"]
+    steps = [event["name"] for event in json.loads(trace.read_text())["traceEvents"] if event["tid"] == "steps"]
+    assert steps == [row["name"] for row in model["rows"] if row["place"] == "tandem"]
     text = page.read_text()
     assert "<script src" not in text and "http://" not in text.replace("http://www.w3.org", "")
 
@@ -95,6 +97,7 @@ def test_explain_lists_what_computes_each_step(cli, unet, tmp_path):
     assert len(steps) >= 8 and all(step["predicted_ns"] > 0 and step["kernel"] for step in steps)
     assert any("scalar-reference" in step["reason"] for step in steps), "other candidates are told"
     assert all(step["name"] in ran.stdout for step in steps[:3])
+    assert " threads" in delegate["basis"] and delegate["basis"] in ran.stdout
 
 
 def test_simulate_models_devices_that_are_not_there(cli, unet, tmp_path):

@@ -30,6 +30,12 @@ pub struct LoadOptions {
     pub overlap: bool,
     /// Whose time is predicted for the steps. Option `stack` = `tandem` or `xnnpack`.
     pub stack: Stack,
+    /// How much of the machine executes use. Option `power` = `balanced` or `low`, environment `TANDEM_POWER`.
+    pub power: Power,
+    /// Whether the plan is to follow from program, options and instruction sets alone: with the rates of these instruction sets'
+    /// class of machines and one thread for each of its cores, in place of `device` and `threads`, and with splits between
+    /// engines that stay as planned. Option `deterministic` = `on` or `off`, environment `TANDEM_DETERMINISTIC`.
+    pub deterministic: bool,
     /// Threads to plan for, whatever an execute is given; `None` = one a core. Option `threads`, environment
     /// `TANDEM_THREADS`; 0 = `None`.
     pub threads: Option<usize>,
@@ -49,6 +55,16 @@ pub enum EngineChoice {
     Sme,
     /// Each alone, or both.
     Both,
+}
+
+/// How much of the machine executes use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// All threads an execute is given.
+    Balanced,
+    /// One thread a matrix unit where there are any, else half as many as there are fast cores, at most; they sleep wherever
+    /// there is nothing for them.
+    Low,
 }
 
 /// Whose time is predicted.
@@ -73,6 +89,8 @@ impl Default for LoadOptions {
             chains: true,
             candidate: 0,
             overlap: true,
+            power: Power::Balanced,
+            deterministic: false,
             stack: Stack::Tandem,
             rates: None,
         }
@@ -80,13 +98,15 @@ impl Default for LoadOptions {
 }
 
 /// Environment variable and the option it sets.
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 10] = [
     ("TANDEM_ISA", "isa"),
     ("TANDEM_ALGORITHM", "algorithm"),
     ("TANDEM_LAYOUT", "layout"),
     ("TANDEM_DEVICE", "device"),
     ("TANDEM_ENGINE", "engine"),
     ("TANDEM_OVERLAP", "overlap"),
+    ("TANDEM_POWER", "power"),
+    ("TANDEM_DETERMINISTIC", "deterministic"),
     ("TANDEM_THREADS", "threads"),
     ("TANDEM_CANDIDATE", "candidate"),
 ];
@@ -133,6 +153,12 @@ impl LoadOptions {
             ("engine", _) => return Err(wrong("cpu, sme or both")),
             ("overlap", value) => self.overlap = switch(value).ok_or_else(|| wrong("on or off"))?,
             ("chains", value) => self.chains = switch(value).ok_or_else(|| wrong("on or off"))?,
+            ("power", "balanced") => self.power = Power::Balanced,
+            ("power", "low") => self.power = Power::Low,
+            ("power", _) => return Err(wrong("balanced or low")),
+            ("deterministic", value) => {
+                self.deterministic = switch(value).ok_or_else(|| wrong("on or off"))?
+            }
             ("stack", "tandem") => self.stack = Stack::Tandem,
             ("stack", "xnnpack") => self.stack = Stack::Xnnpack,
             ("stack", _) => return Err(wrong("tandem or xnnpack")),

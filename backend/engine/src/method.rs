@@ -4,18 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tandem_base::{AlignedBuf, Isa, Scratch, SpanMut, Team};
+use tandem_base::{AlignedBuf, Entries, Entry, Scratch, SpanMut, Team};
 use tandem_schemas::program::DType;
 
-use crate::device;
 use crate::error::Error;
-use crate::knobs::{EngineChoice, LoadOptions, Stack};
-use crate::layout::LayoutPolicy;
+use crate::knobs::{LoadOptions, Power};
 use crate::model::{self, Model, Value};
 use crate::plan::Target;
 use crate::plans::{Plans, Ready, count};
 use crate::report::Report;
-use crate::step::{Fault, Run, internal, now_ns};
+use crate::step::{Fault, Run, internal, now_ns, origin};
 
 /// Where constants come from; alive as long as the method.
 pub trait Constants: Send + Sync {
@@ -65,8 +63,12 @@ pub struct Output<'a> {
     pub bytes: &'a mut [u8],
 }
 
-/// Sees each step's time, on the executing thread.
+/// Sees each step's time and who was in matrix units, on the executing thread.
 pub trait Tracer {
+    /// Step `index` of the report had a thread in a matrix unit, on the clock of steps. Told before the step's own time, in the
+    /// order entries ended.
+    fn entry(&mut self, _index: usize, _entry: Entry) {}
+
     /// Step `index` of the report ran from `start_ns` to `end_ns` of a monotonic clock.
     fn step(&mut self, index: usize, start_ns: u64, end_ns: u64);
 }
@@ -90,6 +92,11 @@ pub struct Method {
     arena: AlignedBuf,
     scratch: Scratch,
     cancelled: Canceller,
+    /// Of a step that is traced; there from the first execute that is.
+    entries: Option<Entries>,
+    /// Most threads of an execute.
+    threads: usize,
+    power: Power,
 }
 
 impl Method {
@@ -105,27 +112,17 @@ impl Method {
             constants.check(key, *length)?;
         }
         let verified = now_ns();
-        let isa = options.isa.map_or_else(Isa::detect, |isa| isa & tandem_kernels::available());
-        let isa = if options.engine == EngineChoice::Cpu { isa.without_units() } else { isa };
-        let mut rates = match options.rates {
-            Some(rates) => rates,
-            None => device::find(options.device.as_deref())?.device.rates(isa, options.threads),
-        };
-        let LoadOptions { fast_math, layout, chains, candidate, stack, .. } = *options;
-        rates.team.overlap &= options.overlap;
-        // XNNPACK shares no step, chains none, and lays values out as it meets them.
-        let tandem = stack == Stack::Tandem;
-        let (share, chains) = (tandem && options.engine == EngineChoice::Both, tandem && chains);
-        let layout = if tandem { layout } else { LayoutPolicy::Greedy };
-        let target = Target { isa, rates, fast_math, layout, chains, candidate, share, stack };
+        let (target, means) = Target::new(options)?;
         if model.outputs.len() > MAX_OUTPUTS {
             let what = format!("{} outputs, {MAX_OUTPUTS} at most", model.outputs.len());
             return Err(Error::unsupported("program", what));
         }
-        let plans = Plans::new(model, target, verified - start)?;
+        let (threads, power) = (means.threads, options.power);
+        let plans = Plans::new(model, target, means.basis, verified - start)?;
         let (scratch, arena) = (Scratch::default(), AlignedBuf::try_zeroed(0));
         let arena = arena.ok_or_else(|| internal("program", "no room".to_owned()))?;
-        let mut method = Self { constants, plans, arena, scratch, cancelled: Canceller::default() };
+        let cancelled = Canceller::default();
+        let mut method = Self { constants, plans, arena, scratch, cancelled, entries: None, threads, power };
         if !method.plans.is_dynamic() {
             method.grow()?;
         }
@@ -185,7 +182,8 @@ impl Method {
         Ok(self.outputs())
     }
 
-    /// Runs the program once on up to `threads` threads, the caller included. The answer does not depend on them.
+    /// Runs the program once on up to `threads` threads, the caller included, and as the option `power` allows. The answer does
+    /// not depend on them.
     ///
     /// # Errors
     /// A tensor that does not fit its specification, or [`Canceller::cancel`]; the method stays usable. What outputs hold after
@@ -201,8 +199,18 @@ impl Method {
         self.plans.find(inputs)?;
         self.check_arguments(inputs, outputs)?;
         self.grow()?;
+        let entries = tracer.is_some().then(|| {
+            let entries = self.entries.get_or_insert_with(|| Entries::new(origin(), ENTRIES));
+            // Those of a step that failed.
+            let _ = entries.take(|_| {});
+            &*entries
+        });
         let Ready { plan, report, .. } = self.plans.current();
-        let mut crew = Team::global().enter(threads.max(1));
+        let threads = threads.clamp(1, self.threads);
+        let mut crew = match self.power {
+            Power::Balanced => Team::global().enter(threads),
+            Power::Low => Team::global().enter_asleep(threads),
+        };
         if !self.scratch.reserve(crew.wanted(), plan.scratch) {
             let what = format!("no room for scratch of {} threads", crew.wanted());
             return Err(internal("program", what));
@@ -219,6 +227,7 @@ impl Method {
             outputs: &spans,
             crew: &mut crew,
             scratch: &mut self.scratch,
+            entries,
         };
         for (index, step) in plan.steps.iter().enumerate() {
             if self.cancelled.0.load(Ordering::Relaxed) {
@@ -232,8 +241,14 @@ impl Method {
                     Fault::Plan(what) => internal(op, what),
                 }
             })?;
-            if let Some(tracer) = tracer.as_deref_mut() {
-                tracer.step(index, start, now_ns());
+            let end = if tracer.is_some() { now_ns() } else { 0 };
+            if let (Some(tracer), Some(entries)) = (tracer.as_deref_mut(), entries) {
+                let lost = entries.take(|entry| tracer.entry(index, entry));
+                if lost > 0 {
+                    let op = &report.steps[index].name;
+                    log::warn!("trace: {op} entered matrix units {lost} times more than can be kept");
+                }
+                tracer.step(index, start, end);
             }
         }
         Ok(())
@@ -251,6 +266,9 @@ impl Method {
         Ok(())
     }
 }
+
+/// Most entries into matrix units that are kept of a step.
+const ENTRIES: usize = 4096;
 
 /// Most outputs of a program.
 pub(crate) const MAX_OUTPUTS: usize = 256;

@@ -3,37 +3,23 @@
 mod chains;
 mod conversions;
 pub(crate) mod engines;
+mod target;
 pub(crate) mod xnnpack;
 
 use tandem_base::{Isa, Strided, mem::ALIGN};
-use tandem_kernels::{Choice, Cost, Family, Kernel, Rates, Workspace, moves, price, select};
+use tandem_kernels::{Choice, Cost, Family, Kernel, Workspace, moves, price, select};
 use tandem_schemas::program::{DType, OpKindT, OpT, ValueKind};
 
 use crate::arena::{self, Arena, Lifetime};
 use crate::error::Error;
 use crate::knobs::Stack;
-use crate::layout::{self, Assignment, Decision, LayoutPolicy};
+use crate::layout::{self, Assignment, Decision};
 use crate::model::{self, Model, Value};
 use crate::operands;
 use crate::ops;
 use crate::report::{Category, PartReport, StepReport, ValueReport};
 use crate::step::{Bind, Buffer, KernelStep, Operand, Places, Step};
-
-/// Instruction sets, rates and liberties a plan is made for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Target {
-    pub isa: Isa,
-    pub rates: Rates,
-    pub fast_math: bool,
-    pub layout: LayoutPolicy,
-    pub chains: bool,
-    /// Place of the rows taken, by predicted time.
-    pub candidate: usize,
-    /// Whether units and cores may share a step.
-    pub share: bool,
-    /// Whose time is predicted.
-    pub stack: Stack,
-}
+pub(crate) use target::Target;
 
 /// Steps with their memory.
 pub(crate) struct Plan {

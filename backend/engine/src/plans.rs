@@ -36,6 +36,7 @@ pub(crate) struct Ready {
 pub(crate) struct Plans {
     model: Model,
     target: Target,
+    basis: String,
     verify_ns: u64,
     ready: Vec<Ready>,
     decisions: Vec<(Vec<i64>, Decision)>,
@@ -51,12 +52,13 @@ pub(crate) struct Plans {
 impl Plans {
     /// Plans for the symbols' upper bounds or, where these are beyond what can be planned, for the largest of their halves,
     /// quarters and so on that can.
-    pub fn new(model: Model, target: Target, verify_ns: u64) -> Result<Self, Error> {
+    pub fn new(model: Model, target: Target, basis: String, verify_ns: u64) -> Result<Self, Error> {
         let symbols = vec![None; model.symbols.symbols().len()];
         let mut numbers: Vec<i64> = model.symbols.symbols().iter().map(|s| s.max).collect();
         let mut plans = Self {
             model,
             target,
+            basis,
             verify_ns,
             ready: Vec::with_capacity(PLANS),
             decisions: Vec::with_capacity(DECISIONS),
@@ -193,6 +195,7 @@ impl Plans {
             verify_ns: self.verify_ns,
             plan_ns: now_ns() - start,
             isa: self.target.isa,
+            basis: self.basis.clone(),
         };
         let specs = |list: &[usize]| list.iter().map(|&v| spec(&self.model.values[v])).collect();
         let (inputs, outputs) = (specs(&self.model.inputs), specs(&self.model.outputs));

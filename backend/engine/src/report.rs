@@ -106,4 +106,6 @@ pub struct Report {
     pub plan_ns: u64,
     /// Instruction sets planned for.
     pub isa: Isa,
+    /// What predictions rest on, in words: whose rates, and for how many threads.
+    pub basis: String,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tandem_base::{Crew, Lease, Scratch, Span, SpanMut, Strided};
+use tandem_base::{Crew, Entries, Lease, Recorded, Scratch, Span, SpanMut, Strided, Task};
 use tandem_kernels::{ArgError, Both, Divide, Element, Family, Pipelined, Taken};
 
 use crate::error::Error;
@@ -74,9 +74,19 @@ pub(crate) struct Run<'r, 'a> {
     pub outputs: &'r [Option<SpanMut<'a, u8>>],
     pub crew: &'r mut Crew<'a>,
     pub scratch: &'r mut Scratch,
+    /// Where entries into matrix units are recorded, if they are.
+    pub entries: Option<&'r Entries>,
 }
 
 impl<'a> Run<'_, 'a> {
+    /// Runs a step's task to its end.
+    fn task(&mut self, task: &dyn Task) {
+        match self.entries {
+            Some(entries) => self.crew.run(&Recorded { task, entries }, self.scratch),
+            None => self.crew.run(task, self.scratch),
+        }
+    }
+
     /// An operand's bytes, to read.
     pub fn bytes(&self, operand: &Operand, width: usize) -> Option<Span<'a, u8>> {
         let skip = operand.offset * width;
@@ -189,7 +199,7 @@ impl<F: Family, B: Bind<F>> Step for KernelStep<F, B> {
             ArgError::Place { .. } => Fault::Argument(e.to_string()),
             _ => Fault::Plan(format!("{}: {e}", self.taken.kernel().name)),
         })?;
-        run.crew.run(&task, run.scratch);
+        run.task(&task);
         Ok(())
     }
 }
@@ -206,7 +216,7 @@ impl<F: Divide, B: Bind<F>> Step for BothStep<F, B> {
         let args = self.operands.args(run);
         let args = args.ok_or_else(|| fault("an operand lies outside its memory".to_owned()))?;
         let task = self.both.bind(args).map_err(|e| fault(e.to_string()))?;
-        run.crew.run(&task, run.scratch);
+        run.task(&task);
         Ok(())
     }
 }
@@ -224,15 +234,20 @@ impl<P: Pipelined, B: Bind<P::Of>> Step for PipelineStep<P, B> {
         let places = self.operands.args(run).zip(run.shared(self.shared.as_ref()));
         let (args, shared) = places.ok_or_else(|| fault("an operand lies outside its memory".to_owned()))?;
         let task = self.pipeline.bind(args, shared).map_err(|e| fault(e.to_string()))?;
-        run.crew.run(&task, run.scratch);
+        run.task(&task);
         Ok(())
     }
 }
 
-/// Nanoseconds since the first call in this process.
-pub(crate) fn now_ns() -> u64 {
+/// When this process's clock began: at the first call.
+pub(crate) fn origin() -> Instant {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    *START.get_or_init(Instant::now)
+}
+
+/// Nanoseconds since then.
+pub(crate) fn now_ns() -> u64 {
+    origin().elapsed().as_nanos() as u64
 }
 
 /// For [`crate::error::Error::Internal`].

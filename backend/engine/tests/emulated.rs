@@ -2,8 +2,9 @@
 
 mod common;
 
-use common::{Builder, Model, check_with, models, run};
-use tandem_engine::{Isa, LoadOptions, Method};
+use common::{Builder, Model, check_with, given, models, run, taken};
+use tandem_base::sme;
+use tandem_engine::{Entry, Isa, LoadOptions, Method, Tracer};
 use tandem_kernels::{Rates, TeamRates};
 
 const UNITS: [&str; 3] = ["emulated-sme2-128", "emulated-sme2-256", "emulated-sme2-512"];
@@ -112,6 +113,59 @@ fn units_and_cores_share_steps() {
         let one = LoadOptions { rates: Some(Rates { team: TeamRates::default(), ..rates }), ..options };
         let steps = model.load(&one).unwrap().report().steps.clone();
         assert!(steps.iter().all(|step| step.engine != "both"), "one thread shares with nobody");
+    }
+}
+
+/// What a tracer is told.
+#[derive(Default)]
+struct Seen {
+    entries: Vec<(usize, Entry)>,
+    steps: Vec<(u64, u64)>,
+}
+
+impl Tracer for Seen {
+    fn entry(&mut self, index: usize, entry: Entry) {
+        assert_eq!(index, self.steps.len(), "before its step");
+        self.entries.push((index, entry));
+    }
+    fn step(&mut self, _: usize, start_ns: u64, end_ns: u64) {
+        self.steps.push((start_ns, end_ns));
+    }
+}
+
+/// Of one unit and several threads, at no moment two are there, and the trace tells who was.
+#[test]
+fn the_tracer_sees_who_is_in_the_unit() {
+    let model = large();
+    let team = TeamRates { threads: 2, cores: 2.0, ..TeamRates::default() };
+    let mut rates = Rates { team, ..Rates::default() };
+    rates.unit.f32_gflops = 1.5 * rates.fma_gflops;
+    let options = LoadOptions { rates: Some(rates), ..beside(Isa::detect(), UNITS[2]) };
+    let mut method = model.load(&options).unwrap();
+    let inputs = model.inputs(&method, 3);
+    let specs = (method.inputs().to_vec(), method.outputs().to_vec());
+    let mut results: Vec<Vec<f32>> = specs.1.iter().map(|s| vec![0.0; s.sizes.iter().product()]).collect();
+    for threads in [1, 2, 4, 8] {
+        let (given, mut taken) = (given(&specs.0, &inputs), taken(&specs.1, &mut results));
+        let mut seen = Seen::default();
+        method.execute(&given, &mut taken, threads, Some(&mut seen)).unwrap();
+        let steps = &method.report().steps;
+        assert_eq!(seen.steps.len(), steps.len());
+        for (index, step) in steps.iter().enumerate() {
+            let in_unit = seen.entries.iter().any(|(of, _)| *of == index);
+            assert!(step.engine != "sme" || in_unit, "{step:?}");
+            assert!(step.engine != "cpu" || !in_unit, "{step:?}");
+        }
+        for (index, entry) in &seen.entries {
+            let (start, end) = seen.steps[*index];
+            assert!(start <= entry.start_ns && entry.start_ns <= entry.end_ns && entry.end_ns <= end);
+        }
+        let mut all: Vec<Entry> = seen.entries.iter().map(|(_, entry)| *entry).collect();
+        all.sort_by_key(|entry| entry.start_ns);
+        let there =
+            |at: &Entry| all.iter().filter(|e| e.start_ns < at.end_ns && at.start_ns < e.end_ns).count();
+        assert!(all.iter().all(|entry| there(entry) <= sme::units()), "{threads} threads: {all:?}");
+        assert!(threads > 1 || all.iter().all(|entry| entry.thread == 0));
     }
 }
 

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use tandem_base::Isa;
 
+use crate::kernel::available;
+#[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
+use crate::sme2;
+
 /// Independent sums in flight: at least latency times throughput of any core, and few enough for the registers, which
 /// are 16 with AVX2 and 32 with NEON.
 const CHAINS: usize = if cfg!(target_arch = "aarch64") { 24 } else { 12 };
@@ -36,6 +40,45 @@ pub fn fma_gflops(isa: Isa) -> f64 {
         return best(4, || unsafe { arm::neon() });
     }
     best(4, plain)
+}
+
+/// What a matrix unit takes beside its arithmetic.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit {
+    /// To enter and leave streaming mode, in ns.
+    pub entry_ns: f64,
+    /// Elements copied to a slab, in Gelement/s.
+    pub copy_gelems: f64,
+}
+
+/// Measures the matrix unit of `isa`, emulated ones too. Takes some 30 ms.
+///
+/// # Panics
+/// If there is none.
+pub fn unit(isa: Isa) -> Unit {
+    assert!(available().has(isa), "this CPU lacks {isa}");
+    #[cfg(target_arch = "aarch64")]
+    if isa.has(Isa::SME2) {
+        return of::<sme2::Sme2>();
+    }
+    #[cfg(any(test, feature = "emulated"))]
+    {
+        if isa.has(Isa::EMULATED_SME2_128) {
+            return of::<sme2::Emulated<4>>();
+        }
+        if isa.has(Isa::EMULATED_SME2_256) {
+            return of::<sme2::Emulated<8>>();
+        }
+        if isa.has(Isa::EMULATED_SME2_512) {
+            return of::<sme2::Emulated<16>>();
+        }
+    }
+    panic!("{isa} has no matrix unit");
+}
+
+#[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
+fn of<U: sme2::Unit>() -> Unit {
+    Unit { entry_ns: sme2::costs::entry_ns::<U>(), copy_gelems: sme2::costs::copy_gelems::<U>() }
 }
 
 fn best(lanes: usize, burst: impl Fn() -> f32) -> f64 {

@@ -33,11 +33,27 @@ pub struct Interval {
     pub ns: u64,
 }
 
+/// A thread in a matrix unit, inside a step of Tandem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// "thread N", and the step.
+    pub what: String,
+    /// Since the execution began.
+    pub start_ns: u64,
+    /// Its length.
+    pub ns: u64,
+}
+
+/// What the adapter calls such an event.
+const ENTRY: &str = "matrix unit";
+
 /// An execution.
 #[derive(Clone, Debug, Default)]
 pub struct Execution {
     /// In the order they began.
     pub intervals: Vec<Interval>,
+    /// In the order they began.
+    pub entries: Vec<Entry>,
     /// Delegate calls of any backend.
     pub delegates: usize,
     /// From entry to return.
@@ -72,7 +88,7 @@ pub fn read(events: &[Event]) -> Result<Execution, Error> {
             }
             "DELEGATE_CALL" => {
                 execution.delegates += 1;
-                delegate_call(event, inside, since, &mut execution.intervals);
+                delegate_call(event, inside, since, &mut execution);
             }
             _ => {}
         }
@@ -80,11 +96,16 @@ pub fn read(events: &[Event]) -> Result<Execution, Error> {
     Ok(execution)
 }
 
-fn delegate_call(call: &Event, inside: &[Event], since: impl Fn(&Event) -> u64, into: &mut Vec<Interval>) {
+fn delegate_call(call: &Event, inside: &[Event], since: impl Fn(&Event) -> u64, into: &mut Execution) {
     let mut spent = 0;
     for event in inside.iter().take_while(|e| e.kind == EventKind::Delegate) {
+        if event.method != 0 && event.name == ENTRY {
+            let what = event.detail.clone();
+            into.entries.push(Entry { what, start_ns: since(event), ns: length(event) });
+            continue;
+        }
         spent += length(event);
-        into.push(Interval {
+        into.intervals.push(Interval {
             place: if event.method == 0 { Place::Delegate } else { Place::Tandem(event.method) },
             name: event.name.clone(),
             detail: event.detail.clone(),
@@ -93,7 +114,7 @@ fn delegate_call(call: &Event, inside: &[Event], since: impl Fn(&Event) -> u64, 
             ns: length(event),
         });
     }
-    into.push(Interval {
+    into.intervals.push(Interval {
         place: Place::Call,
         name: "delegate call".to_owned(),
         detail: String::new(),
@@ -125,12 +146,18 @@ pub mod tests {
             event(EventKind::Runtime, "native_call_add.out", (120, 200), 0),
             event(EventKind::Runtime, "DELEGATE_CALL", (300, 900), 0),
             event(EventKind::Delegate, "enc.conv", (350, 650), 7),
+            Event {
+                detail: "thread 1 of enc.conv".to_owned(),
+                ..event(EventKind::Delegate, ENTRY, (360, 500), 7)
+            },
             event(EventKind::Delegate, "enc.pool", (650, 850), 7),
             event(EventKind::Runtime, "DELEGATE_CALL", (900, 1000), 0),
             event(EventKind::Delegate, "Copy (NC, X32) #1", (910, 1000), 0),
         ];
         let execution = read(&events).unwrap();
         assert_eq!((execution.ns, execution.delegates), (1000, 2));
+        let entry = Entry { what: "thread 1 of enc.conv".to_owned(), start_ns: 260, ns: 140 };
+        assert_eq!(execution.entries, [entry]);
         let seen: Vec<(&str, Place, u64, u64)> =
             execution.intervals.iter().map(|i| (i.name.as_str(), i.place, i.start_ns, i.ns)).collect();
         let expected = [

@@ -4,6 +4,7 @@ pub mod classify;
 mod intervals;
 pub mod report;
 pub mod table;
+mod trace;
 
 use std::collections::HashMap;
 use std::fs;
@@ -46,6 +47,9 @@ pub struct Options {
     /// Write a page to read in a browser.
     #[arg(long)]
     html: Option<PathBuf>,
+    /// Write a timeline in the form of Chrome's traces: of each file the last execution's steps, and who was in a matrix unit.
+    #[arg(long)]
+    trace: Option<PathBuf>,
 }
 
 /// The form of `--json`.
@@ -63,8 +67,10 @@ pub struct Document {
 pub fn run(options: &Options) -> Result<(), Error> {
     model::set_threads(options.threads)?;
     let mut document = Document { machine: Machine::measure(), threads: options.threads, models: vec![] };
+    let mut timelines = Vec::new();
     for file in &options.files {
-        let profile = profile(file, options, &document.machine)?;
+        let (profile, last) = profile(file, options, &document.machine)?;
+        timelines.push((profile.name.clone(), last));
         table::print(&profile, options.top, options.threads);
         document.models.push(profile);
     }
@@ -78,10 +84,14 @@ pub fn run(options: &Options) -> Result<(), Error> {
     if let Some(path) = &options.html {
         fs::write(path, page::page(&document)).map_err(Error::file(path))?;
     }
+    if let Some(path) = &options.trace {
+        fs::write(path, trace::trace(&timelines)).map_err(Error::file(path))?;
+    }
     Ok(())
 }
 
-fn profile(file: &Path, options: &Options, machine: &Machine) -> Result<Profile, Error> {
+/// A file's profile and its last execution.
+fn profile(file: &Path, options: &Options, machine: &Machine) -> Result<(Profile, Execution), Error> {
     let (footprint, isa, wall_ms) = untraced(file, options)?;
     let mut model = Model::load(file, true, options.layout)?;
     let inputs = model.seeded_inputs(options.seed)?;
@@ -102,7 +112,7 @@ fn profile(file: &Path, options: &Options, machine: &Machine) -> Result<Profile,
     drop(progress);
     let peak = machine.peak_gflops * options.threads.clamp(1, machine.cores) as f64;
     let rows = report::rows(&executions, &shapes, &steps_of(&shapes), peak)?;
-    Ok(Profile {
+    let profile = Profile {
         file: file.display().to_string(),
         name: file.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()),
         delegates: shapes.delegates,
@@ -114,7 +124,8 @@ fn profile(file: &Path, options: &Options, machine: &Machine) -> Result<Profile,
         footprint,
         categories: report::totals(&rows),
         rows,
-    })
+    };
+    Ok((profile, executions.pop().unwrap_or_default()))
 }
 
 /// Steps of every delegate of Tandem that logged events.

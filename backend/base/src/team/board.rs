@@ -25,8 +25,9 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
-use super::claim::Share;
-use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, Shared, Wait};
+use super::claim::{self, Paces, Share};
+use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Bed, Mutex, Ordering, Shared, Wait};
+use crate::cores::KINDS;
 use crate::mem::SpanMut;
 use crate::task::{Engine, Engines, Pace, Task};
 
@@ -41,6 +42,32 @@ struct Left(u64);
 /// Bits of a tile's number, and of a worker's.
 const TILE: u32 = 28;
 const WORKERS: u32 = 8;
+
+fn ns(from: &AtomicU64) -> f64 {
+    f64::from_bits(from.load(Ordering::Relaxed))
+}
+
+/// What is the same already stays where others have it in their caches.
+fn set(to: &AtomicU64, ns: f64) {
+    if to.load(Ordering::Relaxed) != ns.to_bits() {
+        to.store(ns.to_bits(), Ordering::Relaxed);
+    }
+}
+
+/// Threads of each kind but for so many of the fastest.
+fn without(mut kinds: [usize; KINDS], mut count: usize) -> [usize; KINDS] {
+    for kind in &mut kinds {
+        let taken = count.min(*kind);
+        (*kind, count) = (*kind - taken, count - taken);
+    }
+    kinds
+}
+
+/// What a thread claims of `left` tiles for its core. The caller leaves none to others, for which nobody waits.
+fn of_cores(share: &Share, worker: Member, left: usize) -> usize {
+    let least = if worker.number == CALLER.number { left.min(1) } else { 0 };
+    share.claim(Engine::Core, worker.kind, left).max(least)
+}
 
 impl Left {
     fn new(tiles: usize, workers: usize) -> Self {
@@ -102,20 +129,29 @@ impl Job {
 pub(crate) struct Board {
     unclaimed: Line<AtomicU64>,
     finished: Line<AtomicUsize>,
-    /// Threads that share the work, the caller included: sets the size of claims.
-    threads: AtomicUsize,
-    /// Those of them that drive units in this phase, the ones of the lowest numbers.
+    /// Threads that share the work, the caller included, by the kind of core each belongs to: sets the size of claims.
+    threads: [AtomicUsize; KINDS],
+    /// Those of them that drive units in this phase, the ones of the lowest numbers and so on the fastest cores.
     units: AtomicUsize,
     /// Whether tiles are for either engine.
     both: AtomicBool,
     /// If not, the tiles before this one are for units, the others for cores.
     split: AtomicUsize,
+    /// How fast kinds of cores are said to be.
+    speeds: [f64; KINDS],
     /// Bits of the ns a core and a unit take for a tile: planned at first, then seen.
     pace: [AtomicU64; 2],
+    /// The same of each kind of cores as seen; 0 before.
+    seen: [AtomicU64; KINDS],
+    /// Whether paces are looked at in this phase: engines or kinds of cores share it.
+    timed: AtomicBool,
     /// Workers that have come.
     joined: AtomicUsize,
     /// No more work: workers leave.
     closed: AtomicBool,
+    /// Whether workers sleep where there is nothing to claim, instead of polling.
+    sleeps: AtomicBool,
+    bed: Bed,
     failed: AtomicBool,
     failure: Mutex<Option<Box<dyn Any + Send>>>,
     job: Shared<Job>,
@@ -136,20 +172,38 @@ unsafe impl Task for Nothing {
     unsafe fn run(&self, _: Engine, _: usize, _: std::ops::Range<usize>, _: SpanMut<'_, u8>) {}
 }
 
+/// One thread of a crew.
+#[derive(Clone, Copy)]
+pub(crate) struct Member {
+    /// From 0, the caller's, on.
+    pub number: usize,
+    /// The kind of core it belongs to.
+    pub kind: usize,
+}
+
+/// The thread that runs phases, which is taken to be on one of the fastest cores.
+const CALLER: Member = Member { number: 0, kind: 0 };
+
 impl Board {
-    pub fn new() -> Self {
+    /// For cores of these speeds, by kind.
+    pub fn new(speeds: [f64; KINDS]) -> Self {
         let task: *const dyn Task = &Nothing;
         let job = Job { task, phase: 0, tiles: 0, scratch: std::ptr::null_mut(), stride: 0, bytes: 0 };
         Self {
             unclaimed: Line(AtomicU64::new(0)),
             finished: Line(AtomicUsize::new(0)),
-            threads: AtomicUsize::new(1),
+            threads: std::array::from_fn(|kind| AtomicUsize::new(usize::from(kind == CALLER.kind))),
             units: AtomicUsize::new(0),
             both: AtomicBool::new(false),
             split: AtomicUsize::new(0),
+            speeds,
             pace: [const { AtomicU64::new(0) }; 2],
+            seen: [const { AtomicU64::new(0) }; KINDS],
+            timed: AtomicBool::new(false),
             joined: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            sleeps: AtomicBool::new(false),
+            bed: Bed::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             job: Shared::new(job),
@@ -158,14 +212,27 @@ impl Board {
 
     /// Ready for another crew. `&mut`: no worker is left here.
     pub fn reopen(&mut self) {
-        self.threads.store(1, Ordering::Relaxed);
+        self.threads.iter().for_each(|kind| kind.store(0, Ordering::Relaxed));
+        self.take_in(CALLER.kind);
         self.joined.store(0, Ordering::Relaxed);
         self.closed.store(false, Ordering::Relaxed);
     }
 
-    /// Says how many threads share the work.
-    pub fn set_threads(&self, threads: usize) {
-        self.threads.store(threads, Ordering::Relaxed);
+    /// Says what workers do where there is nothing to claim. Before any comes.
+    pub fn set_sleeps(&self, sleeps: bool) {
+        self.sleeps.store(sleeps, Ordering::Relaxed);
+    }
+
+    /// Wakes workers that sleep.
+    fn wake(&self) {
+        if self.sleeps.load(Ordering::Relaxed) {
+            self.bed.wake();
+        }
+    }
+
+    /// One more thread shares the work, on a core of this kind.
+    pub fn take_in(&self, kind: usize) {
+        self.threads[kind].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Workers that have come so far.
@@ -176,6 +243,7 @@ impl Board {
     /// Sends the workers away.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.wake();
     }
 
     /// Runs one phase to its end, with whoever comes to help. A panic in a tile, on any thread, is resumed here when no
@@ -190,7 +258,8 @@ impl Board {
         // SAFETY: all tiles of the phase before are finished, so nobody reads the job until there are unclaimed ones.
         unsafe { self.job.set(job) }
         self.unclaimed.0.store(Left::new(job.tiles, workers).0, Ordering::Release);
-        self.work(0);
+        self.wake();
+        self.work(CALLER);
         let mut wait = Wait::default();
         while self.finished.0.load(Ordering::Acquire) != job.tiles {
             wait.poll();
@@ -212,45 +281,63 @@ impl Board {
             Engines::Both(pace) => (pace, usize::MAX, 0),
             Engines::Apart(first) => (alike, usize::MAX, if units > 0 { first } else { 0 }),
         };
+        let both = matches!(engines, Engines::Both(_));
+        let kinds = self.kinds().into_iter().filter(|&threads| threads > 0).count();
+        self.timed.store(both || kinds > 1, Ordering::Relaxed);
         self.units.store(units, Ordering::Relaxed);
-        self.both.store(matches!(engines, Engines::Both(_)), Ordering::Relaxed);
+        self.both.store(both, Ordering::Relaxed);
         self.split.store(split, Ordering::Relaxed);
-        self.set_pace(Engine::Core, pace.core);
-        self.set_pace(Engine::Unit, pace.unit);
+        self.pace.iter().zip([pace.core, pace.unit]).for_each(|(to, ns)| set(to, ns));
+        self.seen.iter().for_each(|to| set(to, 0.0));
         workers
     }
 
-    fn set_pace(&self, engine: Engine, ns: f64) {
-        self.pace[engine as usize].store(ns.to_bits(), Ordering::Relaxed);
+    /// Threads of each kind.
+    fn kinds(&self) -> [usize; KINDS] {
+        self.threads.each_ref().map(|kind| kind.load(Ordering::Relaxed))
     }
 
     /// What a tile takes, as last seen.
-    pub fn pace(&self) -> Pace {
-        let [core, unit] = [0, 1].map(|i| f64::from_bits(self.pace[i].load(Ordering::Relaxed)));
-        Pace { core, unit }
+    pub fn paces(&self) -> Paces {
+        let [core, unit] = self.pace.each_ref().map(ns);
+        Paces { pace: Pace { core, unit }, speeds: self.speeds, seen: self.seen.each_ref().map(ns) }
+    }
+
+    /// As [`Paces::see`].
+    fn see(&self, engine: Engine, kind: usize, ns: f64) {
+        match engine {
+            Engine::Unit => set(&self.pace[Engine::Unit as usize], ns),
+            Engine::Core => {
+                set(&self.seen[kind], ns);
+                set(&self.pace[Engine::Core as usize], ns * self.speeds[kind]);
+            }
+        }
     }
 
     /// What a worker claims of what is left: as what, how much, and whether at the front. Who drives a unit is a core where
     /// none of the rest is the unit's, or had better be left to cores.
-    fn claim(&self, worker: usize, left: Left) -> (Engine, usize, bool) {
-        let threads = self.threads.load(Ordering::Relaxed).min(left.workers());
+    fn claim(&self, worker: Member, left: Left) -> (Engine, usize, bool) {
+        let kinds = self.kinds();
+        let threads = kinds.iter().sum::<usize>().min(left.workers());
         let units = self.units.load(Ordering::Relaxed).min(threads);
-        let (drives, even, pace) = (worker < units, worker.is_multiple_of(2), self.pace());
+        let (drives, even) = (worker.number < units, worker.number.is_multiple_of(2));
+        let share = |units, cores| Share { units, cores, paces: self.paces() };
         let Range { start, end } = left.range();
         if self.both.load(Ordering::Relaxed) {
-            let share = Share { units, cores: threads - units, pace };
-            let claim = |engine| (engine, share.claim(engine, end - start), even);
-            return match claim(Engine::Unit) {
-                unit if drives && unit.1 > 0 => unit,
-                _ => claim(Engine::Core),
+            let share = share(units, without(kinds, units));
+            return match share.claim(Engine::Unit, worker.kind, end - start) {
+                take if drives && take > 0 => (Engine::Unit, take, even),
+                _ => (Engine::Core, of_cores(&share, worker, end - start), even),
             };
         }
         let split = self.split.load(Ordering::Relaxed).clamp(start, end);
         if drives && start < split {
-            let take = Share { units, cores: 0, pace }.claim(Engine::Unit, split - start);
-            return (Engine::Unit, take, even || split < end);
+            return (Engine::Unit, claim::alike(units, split - start), even || split < end);
         }
-        let take = Share { units: 0, cores: threads, pace }.claim(Engine::Core, end - split);
+        let take = match self.timed.load(Ordering::Relaxed) {
+            true => of_cores(&share(0, kinds), worker, end - split),
+            false => claim::alike(threads, end - split),
+        };
         (Engine::Core, take, even && split == start)
     }
 
@@ -265,15 +352,18 @@ impl Board {
     }
 
     /// Works as one of the crew until the board is closed.
-    pub fn serve(&self) {
-        // Worker 0 is the caller. Relaxed: only the number's uniqueness counts.
-        let worker = 1 + self.joined.fetch_add(1, Ordering::Relaxed);
+    pub fn serve(&self, worker: Member) {
+        self.joined.fetch_add(1, Ordering::Relaxed);
+        let sleeps = self.sleeps.load(Ordering::Relaxed);
         let mut wait = Wait::default();
         loop {
+            let known = if sleeps { self.bed.changes() } else { 0 };
             if self.work(worker) {
                 wait = Wait::default();
             } else if self.closed.load(Ordering::Acquire) {
                 return;
+            } else if sleeps {
+                self.bed.sleep(known);
             } else {
                 wait.poll();
             }
@@ -281,12 +371,12 @@ impl Board {
     }
 
     /// Claims and computes tiles until none is left for this worker; whether there were any.
-    fn work(&self, worker: usize) -> bool {
+    fn work(&self, worker: Member) -> bool {
         let mut worked = false;
         loop {
             // Acquires what `engage` stored before.
             let left = Left(self.unclaimed.0.load(Ordering::Acquire));
-            if left.range().is_empty() || worker >= left.workers() {
+            if left.range().is_empty() || worker.number >= left.workers() {
                 return worked;
             }
             let (engine, take, front) = self.claim(worker, left);
@@ -297,7 +387,7 @@ impl Board {
             let claimed =
                 self.unclaimed.0.compare_exchange_weak(left.0, rest.0, Ordering::Acquire, Ordering::Relaxed);
             if claimed.is_ok() {
-                let engine = self.engine(worker, engine, &tiles);
+                let engine = self.engine(worker.number, engine, &tiles);
                 // SAFETY: these tiles are this thread's, and so is its number.
                 unsafe { self.compute(worker, engine, tiles) }
                 worked = true;
@@ -309,19 +399,19 @@ impl Board {
     ///
     /// # Safety
     /// The caller has just claimed them and is the only thread called `worker`.
-    unsafe fn compute(&self, worker: usize, engine: Engine, tiles: Range<usize>) {
+    unsafe fn compute(&self, worker: Member, engine: Engine, tiles: Range<usize>) {
         let count = tiles.len();
-        let start = self.both.load(Ordering::Relaxed).then(Instant::now);
+        let start = self.timed.load(Ordering::Relaxed).then(Instant::now);
         // SAFETY: claimed and not finished, so the job is not written before `finished` below.
         let job = unsafe { self.job.get() };
         // SAFETY: the caller's.
-        let ran = catch_unwind(AssertUnwindSafe(|| unsafe { job.run(worker, engine, tiles) }));
+        let ran = catch_unwind(AssertUnwindSafe(|| unsafe { job.run(worker.number, engine, tiles) }));
         let rest = match ran {
             Ok(()) => 0,
             Err(failure) => self.fail(failure),
         };
         if let Some(start) = start {
-            self.set_pace(engine, (start.elapsed().as_nanos() as f64 / count as f64).max(1.0));
+            self.see(engine, worker.kind, (start.elapsed().as_nanos() as f64 / count as f64).max(1.0));
         }
         self.finished.0.fetch_add(count + rest, Ordering::Release);
     }

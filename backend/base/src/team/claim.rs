@@ -1,45 +1,106 @@
-//! How many tiles an engine claims at a time: a rule of its own, which simulations follow as well.
+//! How many tiles a thread claims at a time: a rule of its own, which simulations follow as well.
 
+use crate::cores::KINDS;
 use crate::task::{Engine, Pace};
 
-/// Engines that share a phase.
+/// What a tile takes: as planned and as kinds of cores are said to differ, then as seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Share {
-    /// Threads that drive units.
-    pub units: usize,
-    /// Threads that are cores only.
-    pub cores: usize,
-    /// What a tile takes each.
+pub struct Paces {
+    /// Of a unit, and of a core of the fastest kind by what any core was last seen to take.
     pub pace: Pace,
+    /// How fast each kind of cores is said to be, the fastest being 1.
+    pub speeds: [f64; KINDS],
+    /// What a tile last took a core of each kind, in ns; 0 where none is done.
+    pub seen: [f64; KINDS],
 }
 
-/// Claims of a phase's rest an engine makes in turn: more, and threads that were predicted wrongly finish together; fewer,
-/// and they meet at the board less often.
-const TURNS: f64 = 4.0;
-
-impl Share {
-    /// Tiles to claim of the `left` ones, at least 1 of any, or none: where the quicker engines alone have computed all of
-    /// them before this one has computed one.
-    pub fn claim(&self, engine: Engine, left: usize) -> usize {
-        if self.units + self.cores == 1 {
-            return left;
-        }
-        let own = self.pace.of(engine);
-        let (other, others) = match engine {
-            Engine::Core => (self.pace.unit, self.units),
-            Engine::Unit => (self.pace.core, self.cores),
-        };
-        if left == 0 || (others > 0 && own > other * left.div_ceil(others) as f64) {
-            return 0;
-        }
-        let rate = self.units as f64 / self.pace.unit + self.cores as f64 / self.pace.core;
-        let part = left as f64 / (rate * own * TURNS);
-        (part.ceil() as usize).clamp(1, left)
+impl Paces {
+    /// Before anything is seen.
+    pub fn new(pace: Pace, speeds: [f64; KINDS]) -> Self {
+        Self { pace, speeds, seen: [0.0; KINDS] }
     }
 
-    /// Time for all of `tiles`, if every engine were busy to the end, in ns.
+    /// Of an engine, and where that is a core of its kind, in ns.
+    pub fn of(&self, engine: Engine, kind: usize) -> f64 {
+        match engine {
+            Engine::Unit => self.pace.unit,
+            Engine::Core if self.seen[kind] > 0.0 => self.seen[kind],
+            Engine::Core => self.pace.core / self.speeds[kind],
+        }
+    }
+
+    /// Takes note of what a tile took, in ns.
+    pub fn see(&mut self, engine: Engine, kind: usize, ns: f64) {
+        if engine == Engine::Unit {
+            self.pace.unit = ns;
+        } else {
+            self.seen[kind] = ns;
+            self.pace.core = ns * self.speeds[kind];
+        }
+    }
+}
+
+/// Threads that share a phase.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// Those that drive units.
+    pub units: usize,
+    /// Those that are cores only, of each kind.
+    pub cores: [usize; KINDS],
+    /// What a tile takes each.
+    pub paces: Paces,
+}
+
+/// Claims of a phase's rest a thread makes in turn: more, and threads that were predicted wrongly finish together; fewer,
+/// and they meet at the board less often.
+const TURNS: usize = 4;
+
+/// Tiles of the `left` ones that one of so many threads of the same pace claims: what [`Share::claim`] says of these.
+pub fn alike(threads: usize, left: usize) -> usize {
+    if threads == 1 { left } else { left.div_ceil(threads * TURNS) }
+}
+
+impl Share {
+    /// Of cores of one kind.
+    pub fn alike(units: usize, cores: usize, pace: Pace) -> Self {
+        let mut of_kind = [0; KINDS];
+        of_kind[0] = cores;
+        Self { units, cores: of_kind, paces: Paces::new(pace, [1.0; KINDS]) }
+    }
+
+    /// Threads of the same pace, and what a tile takes them.
+    fn groups(&self) -> impl Iterator<Item = (f64, f64)> {
+        let cores = (0..KINDS).map(|kind| (self.cores[kind] as f64, self.paces.of(Engine::Core, kind)));
+        cores.chain([(self.units as f64, self.paces.pace.unit)]).filter(|(threads, _)| *threads > 0.0)
+    }
+
+    /// Tiles of all threads in a ns.
+    fn rate(&self) -> f64 {
+        self.groups().map(|(threads, ns)| threads / ns).sum()
+    }
+
+    /// Tiles of the `left` ones that a thread claims, at least 1 of any, or none: where quicker ones alone have computed all
+    /// of them before it has computed one.
+    pub fn claim(&self, engine: Engine, kind: usize, left: usize) -> usize {
+        if self.units + self.cores.iter().sum::<usize>() == 1 {
+            return left;
+        }
+        let own = self.paces.of(engine, kind);
+        // Whole tiles that quicker threads are through with before.
+        let quicker = self.groups().filter(|(_, ns)| *ns < own);
+        let before: f64 = quicker.map(|(threads, ns)| threads * ((own / ns).ceil() - 1.0)).sum();
+        if left == 0 || before >= left as f64 {
+            return 0;
+        }
+        let part = left as f64 / (self.rate() * own * TURNS as f64);
+        // A tile more than its part is a long one on a slower kind of core.
+        let part = if kind > 0 { part.floor() } else { part.ceil() };
+        (part as usize).clamp(1, left)
+    }
+
+    /// Time for all of `tiles`, if every thread were busy to the end, in ns.
     pub fn ideal_ns(&self, tiles: usize) -> f64 {
-        tiles as f64 / (self.units as f64 / self.pace.unit + self.cores as f64 / self.pace.core)
+        tiles as f64 / self.rate()
     }
 }
 
@@ -63,29 +124,34 @@ impl Played {
 
 /// Plays through who claims what of `tiles` as planned with `share`, where they really take `real`. Paces that are seen replace
 /// planned ones as claims end, as they do on a board.
-pub fn simulate(share: Share, real: Pace, tiles: usize) -> Played {
-    let engines = std::iter::repeat_n(Engine::Unit, share.units);
-    let engines: Vec<Engine> = engines.chain(std::iter::repeat_n(Engine::Core, share.cores)).collect();
-    let (mut free, mut running) = (vec![0.0; engines.len()], vec![0; engines.len()]);
-    let (mut share, mut left, mut played) = (share, tiles, Played::default());
-    let mut idle = vec![false; engines.len()];
+pub fn simulate(mut share: Share, real: &Paces, tiles: usize) -> Played {
+    let units = std::iter::repeat_n((Engine::Unit, 0), share.units);
+    let cores = (0..KINDS).flat_map(|kind| std::iter::repeat_n((Engine::Core, kind), share.cores[kind]));
+    let threads: Vec<(Engine, usize)> = units.chain(cores).collect();
+    let (mut free, mut running) = (vec![0.0; threads.len()], vec![0; threads.len()]);
+    let (mut left, mut played) = (tiles, Played::default());
+    let mut idle = vec![false; threads.len()];
     while left > 0 || running.iter().any(|&n| n > 0) {
-        let waiting = (0..engines.len()).filter(|&i| !idle[i]);
+        let waiting = (0..threads.len()).filter(|&i| !idle[i]);
         let Some(i) = waiting.min_by(|&a, &b| f64::total_cmp(&free[a], &free[b])) else { break };
-        let (engine, now) = (engines[i], free[i]);
+        let ((engine, kind), now) = (threads[i], free[i]);
         if running[i] > 0 {
             let end = if engine == Engine::Unit { &mut played.units } else { &mut played.cores };
             *end = end.max(now);
-            share.pace = share.pace.with(engine, real.of(engine));
+            share.paces.see(engine, kind, real.of(engine, kind));
             // Who left the rest to others looks again, as the pace is another.
             for (other, idle) in idle.iter_mut().enumerate().filter(|(_, idle)| **idle) {
                 (free[other], *idle) = (now, false);
             }
         }
-        running[i] = share.claim(engine, left);
+        running[i] = share.claim(engine, kind, left);
+        // A caller leaves nothing to others, who may not be there.
+        if i == 0 && engine == Engine::Core {
+            running[i] = running[i].max(1).min(left);
+        }
         left -= running[i];
         idle[i] = running[i] == 0;
-        free[i] = now + running[i] as f64 * real.of(engine);
+        free[i] = now + running[i] as f64 * real.of(engine, kind);
         if engine == Engine::Unit {
             played.of_units += running[i];
         }
@@ -98,36 +164,52 @@ mod tests {
     use super::*;
 
     fn share(units: usize, cores: usize, core: f64, unit: f64) -> Share {
-        Share { units, cores, pace: Pace { core, unit } }
+        Share::alike(units, cores, Pace { core, unit })
     }
 
     #[test]
     fn cores_alone_claim_an_eighth_of_a_team_of_two() {
+        let claim = |share: Share, left| share.claim(Engine::Core, 0, left);
         let two = share(0, 2, 100.0, f64::INFINITY);
-        assert_eq!(two.claim(Engine::Core, 80), 10);
-        assert_eq!(two.claim(Engine::Core, 1), 1);
-        assert_eq!(two.claim(Engine::Core, 0), 0);
-        assert_eq!(share(0, 1, 100.0, f64::INFINITY).claim(Engine::Core, 80), 80);
+        assert_eq!([80, 1, 0].map(|left| claim(two, left)), [10, 1, 0]);
+        assert_eq!(claim(share(0, 1, 100.0, f64::INFINITY), 80), 80);
+        for (threads, left) in (1..40).flat_map(|threads| (0..300).map(move |left| (threads, left))) {
+            let general = claim(share(0, threads, 1.0, f64::INFINITY), left);
+            assert_eq!(alike(threads, left), general, "{left} for {threads}");
+        }
     }
 
     #[test]
     fn claims_follow_speed_and_the_slow_leave_the_rest() {
         let both = share(1, 3, 10.0, 1.0);
-        let (unit, core) = (both.claim(Engine::Unit, 130), both.claim(Engine::Core, 130));
-        assert_eq!((unit, core), (25, 3));
+        let claim = |engine, left| both.claim(engine, 0, left);
+        assert_eq!((claim(Engine::Unit, 130), claim(Engine::Core, 130)), (25, 3));
         // The unit has computed nine tiles before a core has computed one.
-        assert_eq!((both.claim(Engine::Core, 9), both.claim(Engine::Unit, 9)), (0, 2));
-        assert_eq!(both.claim(Engine::Core, 10), 1);
+        assert_eq!((claim(Engine::Core, 9), claim(Engine::Unit, 9)), (0, 2));
+        assert_eq!(claim(Engine::Core, 10), 1);
     }
 
-    /// Some engine claims whatever is left, or nobody would.
+    #[test]
+    fn little_cores_claim_little() {
+        let phone = kinds([1, 3, 4], [1.0, 0.6, 0.25]);
+        let claims = |left| [0, 1, 2].map(|kind| phone.claim(Engine::Core, kind, left));
+        assert_eq!(claims(152), [10, 6, 2]);
+        // The others have computed nine tiles before a little core has computed one.
+        assert_eq!((claims(10), claims(9)), ([1; 3], [1, 1, 0]));
+        // What was seen counts for the kind that was seen, and as a measure of those that were not.
+        let mut paces = Paces { seen: [0.0; KINDS], ..phone.paces };
+        paces.see(Engine::Core, 1, 50.0);
+        assert_eq!([0, 1, 2].map(|kind| paces.of(Engine::Core, kind)), [30.0, 50.0, 120.0]);
+    }
+
+    /// Some thread claims whatever is left, or nobody would.
     #[test]
     fn nothing_is_left_to_nobody() {
         for (units, cores) in [(1, 0), (0, 1), (1, 1), (1, 7), (2, 100)] {
             for pace in [1e-3, 0.5, 1.0, 1.5, 1e3] {
                 let share = share(units, cores, 1.0, pace);
                 for left in [1, 2, 7, 1000] {
-                    let claims = |engine, n| n > 0 && share.claim(engine, left) > 0;
+                    let claims = |engine, n| n > 0 && share.claim(engine, 0, left) > 0;
                     assert!(claims(Engine::Unit, units) || claims(Engine::Core, cores), "{share:?} {left}");
                 }
             }
@@ -141,23 +223,51 @@ mod tests {
             for ratio in [1.0, 2.0, 5.0, 14.0] {
                 for (core, unit) in [(4.0, 1.0), (1.0, 4.0), (0.25, 1.0), (1.0, 0.25), (1.0, 1.0)] {
                     let planned = share(units, cores, ratio, 1.0);
-                    let real = Pace { core: ratio * core, unit };
-                    let took = simulate(planned, real, TILES).end();
-                    let best = best(units, cores, real, TILES);
-                    assert!(took <= 1.1 * best, "{planned:?} {real:?}: {took} of {best}");
+                    check(planned, planned.paces, Pace { core: ratio * core, unit });
                 }
             }
         }
     }
 
+    /// Cores of three kinds, one of them four times slower or quicker than it is said to be, with and without a unit: likewise.
+    #[test]
+    fn kinds_that_were_told_wrongly_cost_little() {
+        for counts in [[1, 3, 4], [2, 0, 6], [4, 0, 4], [1, 2, 2]] {
+            for (wrong, factor) in [(0, 1.0), (0, 0.25), (1, 0.25), (2, 0.25), (0, 4.0), (1, 4.0), (2, 4.0)] {
+                for (units, unit) in [(0, 1.0), (1, 1.0), (1, 0.2)] {
+                    let mut planned = kinds(counts, [1.0, 0.7, 0.3]);
+                    planned.cores[0] -= units;
+                    planned.units = units;
+                    planned.paces.pace.unit = unit;
+                    let mut real = planned.paces;
+                    real.speeds[wrong] *= factor;
+                    check(planned, real, real.pace);
+                }
+            }
+        }
+    }
+
+    fn kinds(counts: [usize; 3], speeds: [f64; 3]) -> Share {
+        let mut share = share(0, 0, 1.0, f64::INFINITY);
+        share.cores[..3].copy_from_slice(&counts);
+        share.paces.speeds[..3].copy_from_slice(&speeds);
+        share
+    }
+
     const TILES: usize = 128;
 
+    fn check(planned: Share, real: Paces, pace: Pace) {
+        let real = Paces { pace, ..real };
+        let took = simulate(planned, &real, TILES).end();
+        let best = best(&Share { paces: real, ..planned }, TILES);
+        assert!(took <= 1.1 * best, "{planned:?} {real:?}: {took} of {best}");
+    }
+
     /// The least finish time of whole tiles.
-    fn best(units: usize, cores: usize, real: Pace, tiles: usize) -> f64 {
-        let finish = |of_units: usize| {
-            let part = |tiles: usize, n: usize, ns: f64| tiles.div_ceil(n) as f64 * ns;
-            part(of_units, units, real.unit).max(part(tiles - of_units, cores, real.core))
-        };
-        (0..=tiles).map(finish).fold(f64::INFINITY, f64::min)
+    fn best(share: &Share, tiles: usize) -> f64 {
+        let done =
+            |by: f64| share.groups().map(|(threads, ns)| threads * (by / ns + 1e-9).floor()).sum::<f64>();
+        let ends = share.groups().flat_map(|(_, ns)| (1..=tiles).map(move |n| n as f64 * ns));
+        ends.filter(|&end| done(end) >= tiles as f64).fold(f64::INFINITY, f64::min)
     }
 }

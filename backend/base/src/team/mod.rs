@@ -4,22 +4,28 @@
 //! of threads it may use and gets a [`Crew`]: itself and the workers that are idle. Within the crew's life workers poll
 //! for tiles; when it is dropped they park. Nobody ever waits for a worker to come or go, only for tiles it has claimed:
 //! a crew below strength takes in workers that become idle before each task.
+//!
+//! Where cores differ, every worker belongs to one, to which it is pinned where the system lets it be: crews take in the
+//! fastest first, the first of which drive units, and what a thread claims follows the speed of its kind of core.
 
 mod board;
 pub mod claim;
 pub mod cost;
+mod entries;
 mod sync;
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use crate::cores::{self, Cores, Place};
 use crate::mem::{AlignedBuf, SpanMut};
 use crate::sme;
 use crate::task::{Engine, Engines, Task};
-use board::{Board, Job};
+use board::{Board, Job, Member};
+pub use entries::{Entries, Entry, Recorded};
 use sync::Wait;
 
 /// Most threads of a crew.
@@ -31,6 +37,7 @@ pub struct Team {
     /// Matrix units that threads drive now, and may at most: as many as there are.
     driven: AtomicUsize,
     units: fn() -> usize,
+    cores: fn() -> &'static Cores,
 }
 
 struct Pool {
@@ -48,6 +55,10 @@ struct Pool {
 /// `BUSY` and `BUSY` into null; the crew, on leaving, turns its board into null where the worker has not come.
 struct Worker {
     duty: AtomicPtr<Board>,
+    /// Its number in the crew whose board its duty is; written before that.
+    number: AtomicUsize,
+    /// The kind of core it belongs to.
+    kind: usize,
     thread: OnceLock<Thread>,
 }
 
@@ -71,7 +82,7 @@ pub struct Scratch {
 impl Team {
     const fn new() -> Self {
         let pool = Pool { workers: Vec::new(), boards: Vec::new(), process: 0 };
-        Self { pool: Mutex::new(pool), driven: AtomicUsize::new(0), units: sme::units }
+        Self { pool: Mutex::new(pool), driven: AtomicUsize::new(0), units: sme::units, cores: Cores::this }
     }
 
     /// The process's team. Starts no thread before one is needed.
@@ -80,13 +91,24 @@ impl Team {
         &TEAM
     }
 
-    /// A crew of up to `threads` (at most [`MAX_THREADS`]), the caller included.
+    /// A crew of up to `threads` (at most [`MAX_THREADS`]), the caller included, whose workers poll for tiles.
     pub fn enter(&self, threads: usize) -> Crew<'_> {
+        self.crew(threads, false)
+    }
+
+    /// The same, but its workers sleep wherever there is nothing for them and are woken for each phase.
+    pub fn enter_asleep(&self, threads: usize) -> Crew<'_> {
+        self.crew(threads, true)
+    }
+
+    fn crew(&self, threads: usize, sleeps: bool) -> Crew<'_> {
         let wanted = threads.clamp(1, MAX_THREADS);
         let mut pool = self.pool();
         let board = (wanted > 1).then(|| {
-            pool.grow(wanted - 1);
-            pool.board()
+            pool.grow(wanted - 1, (self.cores)());
+            let board = pool.board((self.cores)());
+            board.set_sleeps(sleeps);
+            board
         });
         drop(pool);
         let mut crew = Crew { team: self, board, wanted, threads: 1 };
@@ -147,7 +169,7 @@ impl Drop for Driven<'_> {
 
 impl Pool {
     /// A board no other crew or worker looks at.
-    fn board(&mut self) -> Arc<Board> {
+    fn board(&mut self, cores: &Cores) -> Arc<Board> {
         for board in &mut self.boards {
             // Acquires what those who gave it back did.
             if let Some(free) = Arc::get_mut(board) {
@@ -155,31 +177,50 @@ impl Pool {
                 return board.clone();
             }
         }
-        self.boards.push(Arc::new(Board::new()));
+        self.boards.push(Arc::new(Board::new(cores.speeds())));
         self.boards[self.boards.len() - 1].clone()
     }
 
-    /// Starts workers until there are `count`, or the system has no more threads.
-    fn grow(&mut self, count: usize) {
+    /// Starts workers until there are `count`, or the system has no more threads. Each belongs to a core, the first to the
+    /// fastest but one: the fastest is the caller's.
+    fn grow(&mut self, count: usize, cores: &Cores) {
         while self.workers.len() < count {
-            let worker: &'static Worker = Box::leak(Box::new(Worker {
-                duty: AtomicPtr::new(ptr::null_mut()),
-                thread: OnceLock::new(),
-            }));
-            let name = format!("tandem-{}", self.workers.len() + 1);
-            let Ok(handle) = thread::Builder::new().name(name).spawn(|| worker.live()) else { break };
+            let number = self.workers.len() + 1;
+            let Place { kind, cpu } = cores.place(number);
+            let worker: &'static Worker = Box::leak(Box::new(Worker::of_kind(kind)));
+            let live = move || {
+                entries::become_thread(number);
+                cpu.into_iter().for_each(settle);
+                worker.live();
+            };
+            let Ok(handle) = thread::Builder::new().name(format!("tandem-{number}")).spawn(live) else {
+                break;
+            };
             worker.thread.get_or_init(|| handle.thread().clone());
             self.workers.push(worker);
         }
         // Every board that is not free is a crew's or held by a worker about to leave: with one a worker and one for the
         // crew, a crew alone always finds a free one.
         while self.boards.len() <= self.workers.len() {
-            self.boards.push(Arc::new(Board::new()));
+            self.boards.push(Arc::new(Board::new(cores.speeds())));
         }
     }
 }
 
+/// Pins this thread to its core. Where the system refuses, it goes where the system likes.
+fn settle(cpu: usize) {
+    static REFUSED: Once = Once::new();
+    if !cores::pin(cpu) {
+        REFUSED.call_once(|| log::debug!("team: the system pins no thread to cpu {cpu}"));
+    }
+}
+
 impl Worker {
+    fn of_kind(kind: usize) -> Self {
+        let duty = AtomicPtr::new(ptr::null_mut());
+        Self { duty, number: AtomicUsize::new(0), kind, thread: OnceLock::new() }
+    }
+
     fn live(&self) {
         loop {
             let board = self.duty.load(Ordering::Acquire);
@@ -193,7 +234,7 @@ impl Worker {
             }
             // SAFETY: the pointer came from `into_raw` with a count of its own, and this thread has just taken it.
             let board = unsafe { Arc::from_raw(board) };
-            board.serve();
+            board.serve(Member { number: self.number.load(Ordering::Relaxed), kind: self.kind });
             drop(board);
             self.duty.store(ptr::null_mut(), Ordering::Release);
         }
@@ -220,6 +261,8 @@ impl Crew<'_> {
                 break;
             }
             if worker.duty.load(Ordering::Acquire).is_null() {
+                worker.number.store(self.threads, Ordering::Relaxed);
+                board.take_in(worker.kind);
                 let own = Arc::into_raw(board.clone()).cast_mut();
                 worker.duty.store(own, Ordering::Release);
                 if let Some(thread) = worker.thread.get() {
@@ -228,7 +271,6 @@ impl Crew<'_> {
                 self.threads += 1;
             }
         }
-        board.set_threads(self.threads);
     }
 
     /// Runs a task to its end.
@@ -280,7 +322,7 @@ impl Crew<'_> {
         // been given them.
         unsafe { board.run(Job { task, phase, tiles, scratch, stride, bytes }, engines, units) }
         if matches!(engines, Engines::Both(_)) {
-            seen.seen(board.pace());
+            seen.seen(board.paces().pace);
         }
     }
 }

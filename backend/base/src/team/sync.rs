@@ -1,9 +1,10 @@
 //! The synchronisation a board is made of, in one place so that a model checker can put its own here.
 
-pub(crate) use std::sync::Mutex;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::{Condvar, Mutex};
 
 use std::cell::UnsafeCell;
+use std::sync::PoisonError;
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
@@ -52,5 +53,33 @@ impl Wait {
             let since = *self.since.get_or_insert_with(Instant::now);
             self.long = since.elapsed() > PATIENCE;
         }
+    }
+}
+
+/// Where threads sleep until something that they look at has changed.
+#[derive(Default)]
+pub(crate) struct Bed {
+    changes: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Bed {
+    /// Changes so far: to be asked for before looking.
+    pub fn changes(&self) -> usize {
+        *self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until there are other than `known` changes.
+    pub fn sleep(&self, known: usize) {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(changes, |changes| *changes == known));
+    }
+
+    /// Wakes all, behind a change.
+    pub fn wake(&self) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        *changes = changes.wrapping_add(1);
+        drop(changes);
+        self.changed.notify_all();
     }
 }

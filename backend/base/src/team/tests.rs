@@ -118,6 +118,36 @@ fn many_tasks_in_one_execute() {
     }
 }
 
+/// Workers that sleep between phases and tasks miss none, and come to rest.
+#[test]
+fn workers_that_sleep() {
+    let (team, mut scratch) = (three_units(), Scratch::default());
+    let mut long = team.enter_asleep(4);
+    for round in 0..ROUNDS / 3 {
+        let mut task = Waves::new(1 + round % 4, 1 + round % 61);
+        task.engines = [Engines::Cores, Engines::Units][round % 2];
+        long.run(&task, &mut scratch);
+        task.check();
+        let mut short = team.enter_asleep(1 + round % 6);
+        short.run(&task, &mut scratch);
+        task.check();
+    }
+    let shared = |crew: &mut Crew<'_>| {
+        let task = Waves::new(4, 61);
+        crew.run(&task, &mut Scratch::default());
+        task.ran.into_inner().unwrap().len()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while shared(&mut long) < 2 {
+        assert!(Instant::now() < deadline, "workers that sleep are never woken");
+    }
+    drop(long);
+    while !team.pool().workers.iter().all(|w| w.duty.load(Ordering::Acquire).is_null()) {
+        assert!(Instant::now() < deadline, "workers do not come to rest");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn crews_share_the_team() {
     let team = Team::new();
@@ -181,8 +211,7 @@ fn a_crew_takes_in_workers_that_become_idle() {
 fn no_worker_is_waited_for() {
     // Workers that never come: the crew does all itself.
     let (team, mut scratch) = (Team::new(), Scratch::default());
-    let absent: &'static Worker =
-        Box::leak(Box::new(Worker { duty: AtomicPtr::new(ptr::null_mut()), thread: OnceLock::new() }));
+    let absent: &'static Worker = Box::leak(Box::new(Worker::of_kind(0)));
     team.pool().workers.push(absent);
     for _ in 0..3 {
         let mut crew = team.enter(2);
@@ -221,6 +250,48 @@ fn claims_are_small_where_threads_share() {
     assert!(task.threads_seen.load(Ordering::Relaxed) <= 20);
 }
 
+/// A team whose cores are of three kinds, as it believes, to which the system pins no thread: there are none such.
+fn of_kinds() -> Team {
+    fn cores() -> &'static Cores {
+        static CORES: OnceLock<Cores> = OnceLock::new();
+        let speeds = [1.0, 0.6, 0.6, 0.25, 0.25];
+        let nowhere = |(i, speed)| (speed, Some((1 << 20) + i));
+        CORES.get_or_init(|| Cores::new(speeds.into_iter().enumerate().map(nowhere).collect()))
+    }
+    Team { cores, units: || 2, ..Team::new() }
+}
+
+/// Every tile once, however wrong the speeds; the fastest cores drive units, and a caller waits for nobody.
+#[test]
+fn cores_of_several_kinds() {
+    let (team, mut scratch) = (of_kinds(), Scratch::default());
+    let pace = Pace { core: 1000.0, unit: 100.0 };
+    for round in 0..ROUNDS {
+        let mut task = Waves::new(1 + round % 3, 1 + round % 97);
+        task.engines = [Engines::Cores, Engines::Units, Engines::Both(pace), Engines::Apart(5)][round % 4];
+        team.enter(1 + round % 8).run(&task, &mut scratch);
+        task.check();
+        let ran = task.ran.into_inner().unwrap();
+        assert!(ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count() <= 2, "{ran:?}");
+    }
+    assert_eq!(
+        team.pool().workers.iter().map(|worker| worker.kind).collect::<Vec<_>>(),
+        [1, 1, 2, 2, 2, 2, 2]
+    );
+}
+
+/// Quicker cores are awaited by nobody: one that never comes leaves the rest to the caller.
+#[test]
+fn no_quicker_core_is_waited_for() {
+    let (team, mut scratch) = (of_kinds(), Scratch::default());
+    team.pool().workers.push(Box::leak(Box::new(Worker::of_kind(0))));
+    for tiles in [1, 2, 50] {
+        let task = Waves::new(3, tiles);
+        team.enter(3).run(&task, &mut scratch);
+        task.check();
+    }
+}
+
 fn three_units() -> Team {
     Team { units: || 3, ..Team::new() }
 }
@@ -246,6 +317,49 @@ fn no_more_threads_than_units() {
     while shared(0).len() < 2 {
         assert!(Instant::now() < deadline, "two threads never share a task for units");
     }
+}
+
+/// Every tile of units lies in an entry, of at most as many threads as there are units, in the order of the phases.
+#[test]
+fn entries_are_recorded() {
+    let origin = Instant::now();
+    let (team, mut scratch) = (three_units(), Scratch::default());
+    let entries = Entries::new(origin, 1000);
+    let mut several = HashSet::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    for round in 0.. {
+        let mut task = Waves::new(1 + round % 3, 61);
+        task.engines = [Engines::Units, Engines::Apart(20), Engines::Cores][round % 3];
+        let mut crew = team.enter(1 + round % 6);
+        crew.run(&Recorded { task: &task, entries: &entries }, &mut scratch);
+        task.check();
+        let (mut threads, mut last) = (HashSet::new(), [0; 10]);
+        let lost = entries.take(|entry| {
+            assert!(last[entry.thread] <= entry.start_ns && entry.start_ns <= entry.end_ns, "{entry:?}");
+            last[entry.thread] = entry.end_ns;
+            threads.insert(entry.thread);
+        });
+        let ran = task.ran.into_inner().unwrap();
+        let of_units = ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count();
+        assert_eq!((threads.len(), lost), (of_units, 0));
+        assert!(threads.len() <= 3 && u128::from(*last.iter().max().unwrap()) <= origin.elapsed().as_nanos());
+        several.extend(threads);
+        if round >= ROUNDS && several.len() > 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline || round < ROUNDS, "two threads never share a task for units");
+    }
+}
+
+#[test]
+fn entries_beyond_the_room_are_counted() {
+    let entries = Entries::new(Instant::now(), 2);
+    let mut task = Waves::new(3, 4);
+    task.engines = Engines::Units;
+    three_units().enter(1).run(&Recorded { task: &task, entries: &entries }, &mut Scratch::default());
+    let mut kept = 0;
+    assert_eq!((entries.take(|_| kept += 1), kept), (1, 2));
+    assert_eq!(entries.take(|_| kept += 1), 0);
 }
 
 /// A task for both engines, its predictions right, wrong or absurd: every tile once, at most as many threads in units as

@@ -1,5 +1,7 @@
 //! Measuring this machine: a profile of what its kernels reach.
 
+mod unit;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -158,13 +160,13 @@ impl Effort {
             svl_bits: 8 * sme::svl_bytes().unwrap_or(class.svl_bits / 8),
             f32_gflops: self.best(|| self.product_gflops::<f32>(gemm::KERNELS)),
             f16_gflops: self.best(|| self.product_gflops::<tandem_kernels::f16>(gemm::KERNELS_F16)),
-            i8_gops: kept(&class.i8_gops),
-            vector_gflops: kept(&class.vector_gflops),
-            copy_gelems: kept(&class.copy_gelems),
+            i8_gops: self.best(|| self.product_gops(Isa::SME2)),
+            vector_gflops: self.best(|| self.thin_gflops(Isa::SME2)),
+            copy_gelems: self.best(|| peak::unit(Isa::SME2).copy_gelems),
             l2_gbs: kept(&class.l2_gbs),
             l2_bytes: kept(&class.l2_bytes),
             dram_gbs: kept(&class.dram_gbs),
-            entry_ns: kept(&class.entry_ns),
+            entry_ns: self.least(|| peak::unit(Isa::SME2).entry_ns),
         }
     }
 

@@ -96,6 +96,11 @@ fn by_chip(chip: &str) -> Found {
     }
 }
 
+/// The shipped profile of the class that machines with these instruction sets belong to, whatever is known of this one.
+pub(crate) fn of_class(isa: Isa) -> Found {
+    Found { device: class(isa), because: "the class of these instruction sets".to_owned() }
+}
+
 /// The shipped profile of the class that a machine with these instruction sets belongs to.
 pub(super) fn class(isa: Isa) -> Device {
     let phone = cfg!(target_os = "android") && !isa.has(Isa::SME2);

@@ -13,6 +13,7 @@ use tandem_base::Isa;
 use tandem_kernels::{Rates, TeamRates, UnitRates};
 
 pub use characterize::{Effort, characterize};
+pub(crate) use find::of_class;
 pub use find::{Found, cached, find, shipped};
 
 /// A figure and why to believe it.

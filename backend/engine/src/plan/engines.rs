@@ -92,13 +92,17 @@ impl Planner<'_> {
         let together =
             choice.as_ref().and_then(|choice| Some((choice, together(rows, &problem, choice, &rates)?)));
         let together = together.filter(|(_, together)| together.pays());
-        let Some((choice, together)) = together else {
+        let Some((choice, mut together)) = together else {
             return self.kernel(site, about, rows, problem, operands);
         };
+        if self.target.fixed {
+            together.both.settle(together.played.of_units);
+        }
         let cost = F::cost(&problem);
         let kernel = (together.name(), "both");
         let reason = format!(
-            "{} of {} parts in the matrix unit, done after {} of {} threads, alone {} after {}; {}",
+            "{}{} of {} parts in the matrix unit, done after {} of {} threads, alone {} after {}; {}",
+            if self.target.fixed { "always " } else { "" },
             together.played.of_units,
             together.both.parts(),
             micros(together.finish),
@@ -266,8 +270,8 @@ fn play(pace: Pace, parts: usize, team: &TeamRates) -> Played {
     // A thread that drives a unit leaves its core; those that are left are as quick as all are on average.
     let slower = team.threads as f64 / team.cores;
     let pace = Pace { core: pace.core * slower, ..pace };
-    let share = Share { units: team.units, cores: team.threads - team.units, pace };
-    claim::simulate(share, pace, parts)
+    let share = Share::alike(team.units, team.threads - team.units, pace);
+    claim::simulate(share, &share.paces, parts)
 }
 
 pub(super) fn micros(ns: f64) -> String {

@@ -31,6 +31,8 @@ pub struct Both<F: Divide> {
     scratch: usize,
     /// Bits of the ns that a core and a unit take for a part: predicted, then as seen.
     pace: [AtomicU64; 2],
+    /// The first parts, where it is settled how many units compute.
+    of_units: Option<usize>,
 }
 
 /// Of what was seen before, the share that stays: a thread that was preempted tells little.
@@ -68,7 +70,12 @@ impl<F: Divide> Both<F> {
             AtomicU64::new((all / count as f64).to_bits())
         };
         let pace = [ns(core), ns(unit)];
-        Ok(Self { unit, core, problem, parts, scratch, pace })
+        Ok(Self { unit, core, problem, parts, scratch, pace, of_units: None })
+    }
+
+    /// Settles that units compute the first so many parts, whatever is seen.
+    pub fn settle(&mut self, of_units: usize) {
+        self.of_units = Some(of_units);
     }
 
     /// Number of parts.
@@ -128,7 +135,7 @@ unsafe impl<F: Divide> Task for BoundBoth<'_, '_, F> {
         self.both.scratch
     }
     fn engines(&self, _: usize) -> Engines {
-        Engines::Both(self.both.pace())
+        self.both.of_units.map_or_else(|| Engines::Both(self.both.pace()), Engines::Apart)
     }
     fn seen(&self, pace: Pace) {
         let before = self.both.pace();

@@ -11,6 +11,7 @@ mod abi;
 #[cfg(all(test, target_arch = "aarch64"))]
 mod agree;
 mod conv;
+pub(crate) mod costs;
 mod depthwise;
 mod drive;
 mod emulated;
