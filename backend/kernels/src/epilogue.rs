@@ -128,6 +128,16 @@ impl Act {
             _ => None,
         }
     }
+
+    /// Element-wise work an element takes, of which 1 is a sum's.
+    pub fn work(self) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::Relu | Self::Clamp { .. } | Self::LeakyRelu { .. } => 0.5,
+            Self::HardSwish | Self::HardSigmoid => 1.9,
+            _ => 5.5,
+        }
+    }
 }
 
 impl Epilogue {
@@ -178,6 +188,11 @@ impl Epilogue {
             }
             self.act2.eval(x)
         }
+    }
+
+    /// Element-wise work an element takes behind its product, as [`Act::work`] counts it: clamps come with the stores.
+    pub fn work(&self) -> f64 {
+        [self.act, self.act2].map(Act::work).into_iter().filter(|work| *work > 1.0).sum()
     }
 }
 

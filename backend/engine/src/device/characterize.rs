@@ -17,7 +17,8 @@ use super::{Confidence, CoreRates, Cores, Device, Figure, Memory, Sme, Team as C
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// Repetitions of a measurement, whose best counts: what else runs on the machine only slows one down.
+    /// Repetitions of a measurement, whose best counts, what else runs on the machine only slowing one down; of memory, which it
+    /// shares, the median does.
     pub rounds: usize,
     /// Time given to one repetition.
     pub time: Duration,
@@ -52,7 +53,7 @@ pub fn characterize(threads: usize, effort: Effort, progress: &mut dyn FnMut(&st
         rates.push(effort.core(tier));
     }
     progress("memory from all cores", (parts - 3.0) / parts);
-    let dram_gbs = effort.best(|| effort.copy_gbs(isa, effort.memory, threads));
+    let dram_gbs = effort.typical(|| effort.copy_gbs(isa, effort.memory, threads));
     progress("threads that meet", (parts - 2.0) / parts);
     let memory = memory(dram_gbs, &nearest.memory);
     let team = costs(threads, effort.rounds, &nearest.team);
@@ -145,8 +146,8 @@ impl Effort {
             fma_gflops: self.best(|| peak::fma_gflops(isa)),
             vector_gelems: self.best(|| self.add_gelems(isa)),
             l2_gbs: self.best(|| self.copy_gbs(isa, IN_L2, 1)),
-            dram_gbs: self.best(|| self.copy_gbs(isa, self.memory, 1)),
-            read_gbs: self.best(|| self.read_gbs(isa)),
+            dram_gbs: self.typical(|| self.copy_gbs(isa, self.memory, 1)),
+            read_gbs: self.typical(|| self.read_gbs(isa)),
         }
     }
 
@@ -168,6 +169,14 @@ impl Effort {
             dram_gbs: kept(&class.dram_gbs),
             entry_ns: self.least(|| peak::unit(Isa::SME2).entry_ns),
         }
+    }
+
+    /// The median of several measurements: what neighbours on the machine leave of its memory.
+    fn typical(self, measure: impl Fn() -> f64) -> Figure {
+        let mut all: Vec<f64> = (0..self.rounds).map(|_| measure()).collect();
+        all.sort_by(f64::total_cmp);
+        let (median, last) = (all[all.len() / 2], all.len() - 1);
+        measured(median, (all[last] - all[0]) / all[last])
     }
 
     /// The largest of several measurements.

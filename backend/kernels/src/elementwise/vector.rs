@@ -47,19 +47,13 @@ fn ns(p: &Problem, rates: &Rates, slower: f64) -> f64 {
     let nest = nest(p);
     let (inner, strides) = nest.inner();
     let n = p.dst.elements() as f64;
-    let heavy = |act: Act| match act {
-        Act::None => 0.0,
-        Act::Relu | Act::Clamp { .. } | Act::LeakyRelu { .. } => 0.5,
-        Act::HardSwish | Act::HardSigmoid => 1.0,
-        _ => 5.0,
-    };
     let work = match p.func {
-        Func::Act(act) => 1.0 + heavy(act),
+        Func::Act(act) => 1.0 + act.work(),
         Func::Exp | Func::Log | Func::Sin | Func::Cos | Func::Erf => 5.0,
         Func::Pow | Func::PowScalar(_) => 100.0,
         rare if rare.is_rare() => 100.0,
         _ => 1.0,
-    } + heavy(p.act);
+    } + p.act.work();
     let strided = strides.iter().filter(|s| **s > 1).count() as f64;
     // The rate is that of sums out of L2, of three operands: what reads less is quicker by as much.
     let plain = Elementwise::cost(p).bytes / (3 * size_of::<f32>()) as f64;
