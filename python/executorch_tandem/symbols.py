@@ -1,5 +1,8 @@
 """Symbolic sizes as tables of a Subgraph."""
 
+import math
+import random
+
 import sympy
 import torch
 from torch import fx
@@ -139,7 +142,15 @@ class Told:
                 continue
             bounds = bound_sympy(expr, ranges | self.ranges)
             new = sympy.Symbol(f"size{len(self.ranges)}", integer=True, positive=True)
-            old, source = _preimage(expr, new, bounds) or (expr, new)
+            found = _preimage(expr, new, bounds)
+            if found is None:
+                # What is padded to whole windows is so many windows.
+                multiple = _multiple(expr, ranges | self.ranges)
+                found = (expr, multiple * new)
+                lower = -(-int(bounds.lower) // multiple)
+                upper = int(bounds.upper) // multiple if bounds.upper.is_finite else bounds.upper
+                bounds = ValueRanges(lower, upper)
+            old, source = found
             self.replaced[old] = source
             self.ranges[new] = bounds
             self.known.add(new)
@@ -164,6 +175,24 @@ def _preimage(expr: sympy.Expr, value: sympy.Symbol, bounds: ValueRanges) -> tup
     lower = max(1, int(bounds.lower)) if bounds.lower.is_finite else 1
     right = all(expr.subs(symbol, source.subs(value, at)) == at for at in range(lower, lower + 16))
     return (symbol, source) if right else None
+
+
+def _multiple(expr: sympy.Expr, ranges: dict[sympy.Symbol, ValueRanges]) -> int:
+    """What divides all values of an expression: by those at 64 values of each symbol and at 64 draws of all."""
+    values = {}
+    for symbol in sorted(expr.free_symbols, key=str):
+        lower, upper = max(1, int(ranges[symbol].lower)), ranges[symbol].upper
+        values[symbol] = range(lower, (min(lower + 63, int(upper)) if upper.is_finite else lower + 63) + 1)
+    least = {symbol: numbers[0] for symbol, numbers in values.items()}
+    points = [least | {symbol: value} for symbol, numbers in values.items() for value in numbers]
+    draw = random.Random(0)
+    points += [{symbol: draw.choice(numbers) for symbol, numbers in values.items()} for _ in range(64)]
+    found = 0
+    for point in points:
+        found = math.gcd(found, int(expr.subs(point)))
+        if found == 1:
+            break
+    return max(1, found)
 
 
 def _is_linear(expr: sympy.Expr, symbol: sympy.Symbol) -> bool:

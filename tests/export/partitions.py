@@ -170,6 +170,34 @@ def test_sizes_of_what_a_delegate_computes_split_it_not():
         assert error(method.execute([x])[0], net(x).detach()) <= F32
 
 
+class _Windows(nn.Module):
+    """Pads to whole windows on the host, then takes the windows apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(8, 5)
+
+    def forward(self, x):
+        y = self.conv(x)
+        h, w = y.shape[2:]
+        y = on_host(nn.functional.pad(y, (0, (8 - w % 8) % 8, 0, (8 - h % 8) % 8)))
+        n, c, h, w = y.shape
+        y = y.view(n, c, h // 8, 8, w // 8, 8).permute(0, 2, 4, 3, 5, 1)
+        return self.linear(y.relu())
+
+
+def test_padded_sizes_of_inputs_are_whole_windows():
+    dims = {2: torch.export.Dim("h", min=9, max=60) * 2, 3: torch.export.Dim("w", min=9, max=60) * 2}
+    net = _Windows().eval()
+    exported = export(net, [torch.randn(1, 3, 64, 48)], dynamic_shapes=(dims,))
+    # Sizes that padding and windows share lie between delegates.
+    assert exported.delegates <= 3 and not any("linear" in op or "view" in op for op in exported.host_ops)
+    method = load(exported.pte())
+    for h, w in ((18, 18), (120, 52), (34, 96)):
+        x = torch.randn(1, 3, h, w)
+        assert error(method.execute([x])[0], net(x).detach()) <= F32
+
+
 def test_products_of_sizes_of_inputs_are_sizes_of_their_own():
     n, m = torch.export.Dim("n", min=8, max=64), torch.export.Dim("m", min=8, max=64)
     function = lambda x: nn.functional.max_pool1d(on_host(x.reshape(3, -1)).neg(), 3).abs()  # noqa: E731

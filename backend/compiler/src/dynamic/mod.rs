@@ -219,7 +219,7 @@ fn at<'a>(
     let mut there = graph.clone();
     for (&id, dims) in of.iter().filter(|(id, _)| !matches!(graph.value(**id).origin, Origin::Integer)) {
         for (d, &expr) in dims.iter().enumerate().filter(|(_, expr)| **expr >= 0) {
-            let size = value(expr).and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
+            let size = value(expr).and_then(|size| usize::try_from(size).ok());
             let none = || whole(format!("{} has no size {d}", graph.value(id).name));
             there.values[id as usize].shape[d] = size.ok_or_else(none)?;
         }
