@@ -110,7 +110,7 @@ Error read_options(Span<const BackendOption> given, Options& options) {
 
 class TandemBackend final : public BackendInterface {
  public:
-  bool is_available() const override { return tandem_abi_version() >= TANDEM_ABI_VERSION; }
+  bool is_available() const override { return tandem_abi_version() == TANDEM_ABI_VERSION; }
 
   Result<DelegateHandle*> init(
       BackendInitContext& context, FreeableBuffer* processed, ArrayRef<CompileSpec>) const override {

@@ -9,8 +9,8 @@
  *     while one is running returns TANDEM_BUSY and touches nothing. Different methods run at the same time freely.
  *   - Nothing is thrown: a panic inside becomes TANDEM_INTERNAL, and the method stays usable.
  *
- * Structures grow only at their end, with TANDEM_ABI_VERSION raised. A host compares `tandem_abi_version()` with
- * the TANDEM_ABI_VERSION it was compiled with and refuses a smaller one.
+ * Structures that a host hands over grow, with TANDEM_ABI_VERSION raised, and the library reads and fills them whole: a host
+ * compares `tandem_abi_version()` with the TANDEM_ABI_VERSION it was compiled with and refuses any other.
  */
 #ifndef TANDEM_H
 #define TANDEM_H

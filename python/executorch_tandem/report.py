@@ -4,6 +4,9 @@ import ctypes
 from ctypes import POINTER, Structure, c_char_p, c_double, c_size_t, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass, fields
 
+# TANDEM_ABI_VERSION of the header these structures follow.
+ABI_VERSION = 5
+
 
 @dataclass(frozen=True)
 class Step:
@@ -38,6 +41,7 @@ class Delegate:
     weight_bytes: int
     verify_ns: int
     plan_ns: int
+    basis: str
     steps: tuple[Step, ...]
 
 
@@ -59,6 +63,7 @@ class _Report(Structure):
         ("plan_ns", c_uint64),
         ("num_values", c_size_t),
         ("num_symbols", c_size_t),
+        ("basis", c_char_p),
     )
 
 
@@ -74,6 +79,9 @@ class _Step(Structure):
 
 def delegates(runtime: ctypes.CDLL) -> list[Delegate]:
     """Every delegate alive, oldest first. None of them may be destroyed meanwhile."""
+    version = runtime.tandem_abi_version()
+    if version != ABI_VERSION:
+        raise ImportError(f"the runtime has ABI version {version}, expected {ABI_VERSION}; run `cargo xtask build`")
     count = runtime.tandem_list_delegates(None, c_size_t(0))
     array = (_Delegate * count)()
     count = min(count, runtime.tandem_list_delegates(array, c_size_t(count)))
@@ -89,6 +97,7 @@ def _delegate(runtime: ctypes.CDLL, entry: _Delegate) -> Delegate:
         executions=entry.executions,
         init_ns=entry.init_ns,
         isa=report.isa.decode(),
+        basis=report.basis.decode(),
         steps=tuple(_step(runtime, entry.method, i) for i in range(report.num_steps)),
         **memory,
     )

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use tandem_base::{Engine, Engines, Isa, Span, SpanMut, Strided, Task, mem};
 
+use crate::epilogue::Epilogue;
 use crate::unfused::Unfused;
 
 /// What all kernels of a folder compute: a problem (shapes and options, no pointers) and its arguments.
@@ -185,6 +186,11 @@ impl Rates {
     pub fn read_ns(&self, bytes: f64) -> f64 {
         let share = self.spilled(bytes);
         bytes * ((1.0 - share) / self.l2_gbs + share / self.read_gbs)
+    }
+
+    /// Time of what follows a product of so many elements, in ns.
+    pub fn epilogue_ns(&self, epilogue: &Epilogue, elements: usize) -> f64 {
+        epilogue.work() * elements as f64 / self.vector_gelems
     }
 
     /// Time a product's result of `bytes` takes in addition if it does not stay in L2, in ns: stores that fill a cache do not

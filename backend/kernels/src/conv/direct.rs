@@ -75,11 +75,11 @@ pub(super) fn product_ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, runs: 
     let shuffled = if p.shuffle > 1 { 0.6 * p.dst.elements() as f64 } else { 0.0 };
     let compute = flops / (share * rates.fma_gflops) + tiles * (15.0 + 6.0 * runs as f64) + scattered;
     let (strips, parts) = (positions(p).div_ceil(V::ROWS), split::<V>(p).position_parts);
-    let elements = p.dst.elements() as f64;
+    let elements = p.dst.elements();
     let product = rates.product_ns(compute + shuffled, weights, strips, parts);
     product.max(<Conv>::cost(p).bytes / rates.l2_gbs)
-        + p.epilogue.work() * elements / rates.vector_gelems
-        + rates.written_ns(4.0 * elements)
+        + rates.epilogue_ns(&p.epilogue, elements)
+        + rates.written_ns(4.0 * elements as f64)
 }
 
 fn supports(p: &Problem) -> Result<(), Refusal> {

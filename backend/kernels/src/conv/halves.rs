@@ -24,7 +24,7 @@ const fn row<X: Element, E: Halves>(name: &'static str, isa: Isa) -> Kernel<Conv
         name,
         isa,
         supports: Taps::supports,
-        ns: |p, rates| Taps::new::<X>(p).ns::<E>(rates),
+        ns: |p, rates| Taps::new::<X>(p).ns::<E>(rates) + rates.epilogue_ns(&p.epilogue, p.dst.elements()),
         phases: |_| 2,
         tiles: |p, phase| Taps::new::<X>(p).tiles::<E>(phase),
         workspace: |p| Taps::new::<X>(p).workspace::<E>(),

@@ -45,7 +45,7 @@ fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
             flops / (share * rates.fma_gflops) + tiles * (15.0 + 6.0 * (part.taps[0] * part.taps[1]) as f64)
         })
         .sum();
-    compute.max(rates.stream_ns(Deconv::cost(p).bytes))
+    compute.max(rates.stream_ns(Deconv::cost(p).bytes)) + rates.epilogue_ns(&p.epilogue, p.dst.elements())
 }
 
 #[inline(always)]

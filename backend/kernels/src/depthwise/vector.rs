@@ -86,7 +86,7 @@ fn ns(p: &Problem, rates: &Rates, lanes: usize) -> f64 {
         (true, ..) => 0.65,
     } * if lanes < 16 { 0.7 } else { 1.0 };
     let stores = 4.0 * (pixels * channels) as f64 / rates.l2_gbs;
-    let acts = p.epilogue.work() * p.dst.elements() as f64 / rates.vector_gelems;
+    let acts = rates.epilogue_ns(&p.epilogue, p.dst.elements());
     let compute = flops / (share * rates.fma_gflops) + stores + acts + (pixels.div_ceil(RUN) * 10) as f64;
     let operands = [Some(p.src), Some(p.dst), p.epilogue.residual].into_iter().flatten();
     compute.max(operands.map(|shape| rates.stream_ns(4.0 * shape.elements() as f64)).sum())

@@ -209,10 +209,10 @@ fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64) -> f64 {
     let compute = flops / (share * rates.fma_gflops) + 20.0 * tiles + scattered + copied * 0.15;
     let parts = split::<V>(p).position_parts;
     let product = rates.product_ns(compute, weights, m.div_ceil(V::ROWS), parts);
-    let elements = p.dst.elements() as f64;
+    let elements = p.dst.elements();
     product.max(<Gemm>::cost(p).bytes / rates.l2_gbs)
-        + p.epilogue.work() * elements / rates.vector_gelems
-        + rates.written_ns(4.0 * elements)
+        + rates.epilogue_ns(&p.epilogue, elements)
+        + rates.written_ns(4.0 * elements as f64)
 }
 
 fn workspace<V: Tile>(p: &Problem) -> Workspace {

@@ -29,7 +29,7 @@ const fn row<X: Element, E: Halves>(name: &'static str, isa: Isa) -> Kernel<Gemm
         name,
         isa,
         supports,
-        ns: |p, rates| product(p).ns::<E>(rates),
+        ns: |p, rates| product(p).ns::<E>(rates) + rates.epilogue_ns(&p.epilogue, p.dst.elements()),
         phases: |_| 2,
         tiles: |p, phase| product(p).tiles::<E>(phase),
         workspace: |p| product(p).workspace::<E>(0),

@@ -148,6 +148,7 @@ fn ns<U: Unit, E: Element>(p: &Problem, rates: &Rates) -> f64 {
     (plan.flops(p) / unit.gflops(size_of::<E>())).max(unit.read_ns(weights))
         + copied / unit.copy_gelems
         + bands * unit.entry_ns
+        + rates.epilogue_ns(&p.epilogue, p.dst.elements())
 }
 
 /// The row for a unit; cores finish what it leaves with vectors of `V`.

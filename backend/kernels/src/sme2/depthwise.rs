@@ -59,7 +59,10 @@ fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
     let taps = (p.kernel[0] * p.kernel[1]) as f64;
     let copied = Depthwise::cost(p).bytes / 4.0;
     let unit = &rates.unit;
-    2.0 * positions * taps / unit.vector_gflops + copied / unit.copy_gelems + tiles * unit.entry_ns
+    2.0 * positions * taps / unit.vector_gflops
+        + copied / unit.copy_gelems
+        + tiles * unit.entry_ns
+        + rates.epilogue_ns(&p.epilogue, p.dst.elements())
 }
 
 fn blocks(p: &Problem) -> usize {

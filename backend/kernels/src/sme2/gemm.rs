@@ -178,6 +178,7 @@ fn ns<U: Unit, E: Element>(p: &Problem, rates: &Rates) -> f64 {
     (plan.flops() / unit.gflops(size_of::<E>())).max(weights)
         + (plan.parts * plan.tasks() * copied) as f64 / unit.copy_gelems
         + unit.entry_ns
+        + rates.epilogue_ns(&p.epilogue, p.dst.elements())
 }
 
 fn workspace<U: Unit, E: Element>(p: &Problem) -> Workspace {

@@ -46,7 +46,9 @@ fn ns<U: Unit>(p: &Problem, rates: &Rates) -> f64 {
     let calls = (batch * n.div_ceil(ENTRY) * m.div_ceil(rows::<U>())) as f64;
     let weights = (batch * n.next_multiple_of(2 * U::lanes()) * k) as f64;
     let read = rates.unit.read_ns(4.0 * weights * m.div_ceil(rows::<U>()) as f64);
-    read.max(2.0 * weights * m as f64 / rates.unit.vector_gflops) + calls * rates.unit.entry_ns
+    read.max(2.0 * weights * m as f64 / rates.unit.vector_gflops)
+        + calls * rates.unit.entry_ns
+        + rates.epilogue_ns(&p.epilogue, p.dst.elements())
 }
 
 /// Rows of an entry.

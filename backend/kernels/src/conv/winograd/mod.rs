@@ -90,5 +90,6 @@ fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
     let weights = 4.0 * (9 * p.in_channels()) as f64 * panels::padded(plan.columns) as f64;
     let others = <Conv>::cost(p).bytes - weights;
     let memory = exposed * others.max(0.0) / rates.dram_gbs + 0.5 * weights / rates.read_gbs;
-    products.max(reads) + vectors / rates.vector_gelems + memory
+    let acts = rates.epilogue_ns(&p.epilogue, p.dst.elements());
+    products.max(reads) + vectors / rates.vector_gelems + acts + memory
 }

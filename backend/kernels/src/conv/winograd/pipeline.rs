@@ -344,11 +344,13 @@ impl Pipelined for Pipeline {
         let (rows, columns) = (self.channels() as f64, (self.width() / BLOCK) as f64);
         let transforms = plan.blocks() as f64 * costs.input + columns * costs.output;
         // As in the row of cores, half the time of operands out of memory does not hide.
-        let memory = 0.5 * <Conv>::cost(&self.problem).bytes / rates.dram_gbs / self.groups() as f64;
+        let memory = 0.5 * <Conv>::cost(&self.problem).bytes / rates.dram_gbs;
+        let acts = rates.epilogue_ns(&self.problem.epilogue, self.problem.dst.elements());
         Stages {
             first: rows * columns * costs.filter / rates.vector_gelems,
             products: FREQUENCIES as f64 * (self.unit.ns)(&self.product(self.group), rates),
-            around: self.group as f64 * transforms / rates.vector_gelems + memory,
+            around: self.group as f64 * transforms / rates.vector_gelems
+                + (memory + acts) / self.groups() as f64,
             groups: self.groups(),
             phases: self.phases(),
         }
