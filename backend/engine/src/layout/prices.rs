@@ -10,8 +10,8 @@ use crate::plan::Planner;
 /// Most combinations of candidates an op is priced for; beyond, the last candidates of what has most are left out.
 const MOST: usize = 64;
 
-/// A conversion counts for so much more than its prediction, as it and what it gains are no more than predicted; and
-/// for one more step.
+/// A conversion counts for so much more than its prediction, one more step included, as it and what it gains are no more
+/// than predicted.
 const MARGIN: f64 = 1.5;
 
 /// Predicted ns of an op, or of its part that moves one value, for candidates of what it reads and writes.
@@ -88,7 +88,7 @@ fn prune(planner: &Planner<'_>, choices: &mut Choices, price: &mut Price) {
 
 /// What a conversion of a value counts for, in ns.
 pub(crate) fn conversion_ns(planner: &Planner<'_>, value: usize, from: Strided, to: Strided) -> f64 {
-    planner.copy_ns(value, from, to) * MARGIN + planner.target.rates.team.another_ns()
+    (planner.copy_ns(value, from, to) + planner.target.rates.team.another_ns()) * MARGIN
 }
 
 fn price(planner: &mut Planner<'_>, choices: &[Choices], op: usize, values: Vec<usize>) -> Price {
