@@ -147,7 +147,7 @@ class Told:
                 # What is padded to whole windows is so many windows.
                 multiple = _multiple(expr, ranges | self.ranges)
                 found = (expr, multiple * new)
-                lower = -(-int(bounds.lower) // multiple)
+                lower = -(-int(bounds.lower) // multiple) if bounds.lower.is_finite else bounds.lower
                 upper = int(bounds.upper) // multiple if bounds.upper.is_finite else bounds.upper
                 bounds = ValueRanges(lower, upper)
             old, source = found
@@ -181,6 +181,8 @@ def _multiple(expr: sympy.Expr, ranges: dict[sympy.Symbol, ValueRanges]) -> int:
     """What divides all values of an expression: by those at 64 values of each symbol and at 64 draws of all."""
     values = {}
     for symbol in sorted(expr.free_symbols, key=str):
+        if symbol not in ranges or not ranges[symbol].lower.is_finite:
+            return 1
         lower, upper = max(1, int(ranges[symbol].lower)), ranges[symbol].upper
         values[symbol] = range(lower, (min(lower + 63, int(upper)) if upper.is_finite else lower + 63) + 1)
     least = {symbol: numbers[0] for symbol, numbers in values.items()}
@@ -189,7 +191,10 @@ def _multiple(expr: sympy.Expr, ranges: dict[sympy.Symbol, ValueRanges]) -> int:
     points += [{symbol: draw.choice(numbers) for symbol, numbers in values.items()} for _ in range(64)]
     found = 0
     for point in points:
-        found = math.gcd(found, int(expr.subs(point)))
+        value = expr.subs(point)
+        if not value.is_Integer:
+            return 1
+        found = math.gcd(found, int(value))
         if found == 1:
             break
     return max(1, found)

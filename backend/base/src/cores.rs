@@ -15,7 +15,7 @@ const ALIKE: f64 = 0.9;
 
 /// Speed of a kind relative to the next faster one, where a system tells kinds apart but not how fast they are: the M4's two
 /// kinds, by their pipes and clocks, as its profile has them.
-#[cfg_attr(not(target_vendor = "apple"), allow(dead_code))]
+#[cfg(any(target_vendor = "apple", test))]
 const UNSAID: f64 = 0.5;
 
 /// Where a thread of the team belongs.
@@ -92,7 +92,7 @@ impl Cores {
     }
 
     /// By the number of cores of each level of performance, fastest first.
-    #[cfg_attr(not(target_vendor = "apple"), allow(dead_code))]
+    #[cfg(any(target_vendor = "apple", test))]
     fn of_levels(counts: &[usize]) -> Self {
         let levels = counts.iter().enumerate();
         let cores = levels.flat_map(|(level, &n)| std::iter::repeat_n((UNSAID.powi(level as i32), None), n));
