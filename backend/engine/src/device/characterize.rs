@@ -199,7 +199,7 @@ impl Effort {
         let (mut crew, mut scratch) = (Team::global().enter(threads), Scratch::default());
         crew.run(&task, &mut scratch);
         let (begin, mut least) = (Instant::now(), f64::INFINITY);
-        while begin.elapsed() < self.time {
+        while least.is_infinite() || begin.elapsed() < self.time {
             let start = Instant::now();
             crew.run(black_box(&task), &mut scratch);
             least = least.min(start.elapsed().as_secs_f64());

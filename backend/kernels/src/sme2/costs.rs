@@ -41,7 +41,7 @@ fn copy<U: Unit>(src: &[f32], dst: &mut [f32], width: usize) {
 /// Least time of one of `calls`.
 fn best_ns(calls: usize, mut call: impl FnMut()) -> f64 {
     let (begin, mut least) = (Instant::now(), f64::INFINITY);
-    while begin.elapsed() < BUDGET {
+    while least.is_infinite() || begin.elapsed() < BUDGET {
         let start = Instant::now();
         (0..calls).for_each(|_| call());
         least = least.min(start.elapsed().as_nanos() as f64 / calls as f64);
