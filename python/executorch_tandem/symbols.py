@@ -49,10 +49,10 @@ class Symbols:
         if isinstance(size, int):
             return _dim(size, -1)
         expr = self._told(size.node.expr)
+        index = self.expr(expr)
+        # Bounded symbols make bounded sizes, though of a quotient by a quotient no bound is found.
         upper = bound_sympy(expr, self._ranges).upper
-        if not isinstance(upper, sympy.Integer | int) or upper > LARGEST:
-            raise Unsupported(f"size {expr} has no upper bound")
-        return _dim(int(upper), self.expr(expr))
+        return _dim(int(upper) if upper <= LARGEST else LARGEST, index)
 
     def integer(self, value: int | torch.SymInt) -> DimT:
         """An integer that is no dimension: nothing depends on its upper bound, so it may have none."""
