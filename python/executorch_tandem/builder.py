@@ -3,6 +3,7 @@
 import operator
 from dataclasses import dataclass
 
+import sympy
 import torch
 from executorch.exir.tensor import dim_order_from_stride
 from torch import fx
@@ -40,7 +41,6 @@ class Builder:
     def __init__(self, program: ExportedProgram):
         self._program = program
         self.ranges = program.range_constraints
-        self._symbols = Symbols(self.ranges)
         self._foldable: dict[fx.Node, bool] = {}
         self._constants = _constants(program)
         for node in program.graph.nodes:
@@ -53,10 +53,33 @@ class Builder:
         try:
             if node.target is operator.getitem:
                 return self.reason(node.args[0])
-            alone = _Build(self).alone(node)
-            return lower.refusal(alone.blob, alone.constants)
+            alone = _Build(self, Symbols(self.ranges)).part([node])
         except Unsupported as unsupported:
             return str(unsupported)
+        refusal = lower.refusal(alone.blob, alone.constants)
+        return refusal and refusal.reason
+
+    def refusals(self, nodes: set[fx.Node]) -> dict[fx.Node, str]:
+        """Why nodes of which each can be taken cannot be taken together; {} if they can.
+
+        What next to a part tells a size may tell less of it than the program's inputs do.
+        """
+        part = [node for node in self._program.graph.nodes if node in nodes]
+        build = _Build(self, Symbols(self.ranges, self.given(part)))
+        try:
+            subgraph = build.part([node for node in part if _is_call(node)])
+        except Unsupported as unsupported:
+            return dict.fromkeys(part, str(unsupported))
+        refusal = lower.refusal(subgraph.blob, subgraph.constants)
+        if refusal is None:
+            return {}
+        return dict.fromkeys(build.named(refusal.node) or part, refusal.reason)
+
+    def given(self, nodes: list[fx.Node]) -> list[sympy.Expr]:
+        """Sizes of what nodes read of others, in the graph's order."""
+        around = dict.fromkeys(source for node in nodes for source in node.all_input_nodes)
+        known = set(nodes)
+        return [e for node in around if node not in known and not self.folds(node) for e in sizes(node)]
 
     def folds(self, node: fx.Node) -> bool:
         """Whether a call_function node is computed at export."""
@@ -70,23 +93,7 @@ class Builder:
         """
         names = set(self._program.graph_signature.user_inputs)
         inputs = [node for node in self._program.graph.nodes if node.op == "placeholder" and node.name in names]
-        self._symbols = Symbols(self.ranges, [expr for node in inputs for expr in sizes(node)])
-        return _Build(self).run(inputs)
-
-    def _call(self, node: fx.Node) -> Call:
-        return Call(node, self._is_constant)
-
-    def _check(self, call: Call, value_of) -> schema.NodeT:
-        """Everything that can refuse a node; returns it encoded but for name and outputs."""
-        ops.check(call)
-        encoded = schema.NodeT()
-        encoded.op = call.op
-        encoded.args = encode.arguments(call, encode.Indices(value_of, self._symbols.size))
-        for tensor in call.outputs:
-            encode.dtype(tensor.dtype)
-            for size in tensor.shape:
-                self._symbols.dim(size)
-        return encoded
+        return _Build(self, Symbols(self.ranges, [expr for node in inputs for expr in sizes(node)])).run(inputs)
 
     def _is_constant(self, node: fx.Node) -> bool:
         """Whether a node is constant in whatever partition its user ends up in: a folded one follows its only user."""
@@ -140,21 +147,35 @@ def _real(tensor: torch.Tensor) -> torch.Tensor:
 class _Build:
     """One run over a program: the Subgraph under construction."""
 
-    def __init__(self, builder: Builder):
+    def __init__(self, builder: Builder, symbols: Symbols):
         self.builder = builder
+        self.symbols = symbols
         self.program = builder._program
         self.subgraph = schema.SubgraphT()
         self.values: list[schema.ValueT] = []
         self.indices: dict[fx.Node, int] = {}
         self.constants: dict[str, torch.Tensor] = {}
+        self.names: dict[str, fx.Node] = {}
         self.is_constant = lambda node: True
 
-    def alone(self, node: fx.Node) -> Subgraph:
-        """One node; what it reads is an input, unless it is constant wherever the node ends up."""
+    def part(self, nodes: list[fx.Node]) -> Subgraph:
+        """Some nodes; what they read of others is an input, unless it is constant wherever they end up."""
         self.is_constant = self.builder._is_constant
-        encoded = self.node(node)
+        encoded = [self.node(node) for node in nodes]
         inputs = [i for i, value in enumerate(self.values) if value.kind == ValueKind.Input]
-        return self.finish([encoded], inputs, [i for i in encoded.outputs if i >= 0])
+        known = set(nodes)
+        outputs = [
+            index
+            for node, index in self.indices.items()
+            if self.values[index].kind == ValueKind.Node and not (node.users and known.issuperset(node.users))
+        ]
+        return self.finish(encoded, inputs, outputs)
+
+    def named(self, name: str) -> list[fx.Node]:
+        """The node that the compiler made an operator of this name of, if any: of one node it may make several."""
+        while name not in self.names and "." in name:
+            name = name.rpartition(".")[0]
+        return [self.names[name]] if name in self.names else []
 
     def run(self, user_inputs: list[fx.Node]) -> Subgraph:
         graph = self.program.graph
@@ -162,10 +183,7 @@ class _Build:
         nodes = [
             self.node(node)
             for node in graph.nodes
-            if node.op == "call_function"
-            and node.target is not operator.getitem
-            and not is_size(node)
-            and not self.builder.folds(node)
+            if _is_call(node) and not self.builder.folds(node)
         ]
         outputs = [self.value(node) for node in graph.output_node().args[0]]
         for index, node in zip(outputs, graph.output_node().args[0], strict=True):
@@ -176,17 +194,20 @@ class _Build:
     def finish(self, nodes: list[schema.NodeT], inputs: list[int], outputs: list[int]) -> Subgraph:
         """The blob of what was added."""
         self.subgraph.producer = "executorch_tandem"
-        self.subgraph.symbols = self.builder._symbols.symbols
-        self.subgraph.exprs = self.builder._symbols.exprs
+        self.subgraph.symbols, self.subgraph.exprs = self.symbols.symbols, self.symbols.exprs
         self.subgraph.values, self.subgraph.nodes = self.values, nodes
         self.subgraph.inputs, self.subgraph.outputs = inputs, outputs
         self.subgraph.mutations = []
         return Subgraph(write_subgraph(self.subgraph), self.constants)
 
     def node(self, node: fx.Node) -> schema.NodeT:
-        call = self.builder._call(node)
-        encoded = self.builder._check(call, self.value)
+        call = Call(node, self.builder._is_constant)
+        ops.check(call)
+        encoded = schema.NodeT()
+        encoded.op = call.op
+        encoded.args = encode.arguments(call, encode.Indices(self.value, self.symbols.size))
         encoded.name = self.builder._names.name(node)
+        self.names[encoded.name] = node
         encoded.outputs = [-1] * len(call.outputs)
         for i in call.used_outputs:
             name = encoded.name if i == 0 else f"{encoded.name}.{i}"
@@ -238,16 +259,21 @@ class _Build:
     def add_size(self, node: fx.Node) -> int:
         value = schema.ValueT()
         value.name, value.kind, value.dtype = node.name, ValueKind.SymInt, schema.DType.I64
-        value.shape = [self.builder._symbols.integer(node.meta["val"])]
+        value.shape = [self.symbols.integer(node.meta["val"])]
         self.values.append(value)
         return len(self.values) - 1
 
     def add(self, name: str, kind: int, tensor: torch.Tensor) -> int:
         value = schema.ValueT()
         value.name, value.kind, value.dtype = name, kind, encode.dtype(tensor.dtype)
-        value.shape = [self.builder._symbols.dim(size) for size in tensor.shape]
+        value.shape = [self.symbols.dim(size) for size in tensor.shape]
         self.values.append(value)
         return len(self.values) - 1
+
+
+def _is_call(node: fx.Node) -> bool:
+    """Whether a node is a call of an operator."""
+    return node.op == "call_function" and node.target is not operator.getitem and not is_size(node)
 
 
 def is_size(node: fx.Node) -> bool:
@@ -257,7 +283,17 @@ def is_size(node: fx.Node) -> bool:
 
 def _dim_order(tensor: torch.Tensor) -> list[int]:
     """Dimensions outermost first; empty where contiguous, or where elements are shared: such views become copies."""
-    if any(isinstance(stride, int) and stride == 0 for stride in tensor.stride()):
+    strides = [_hint(stride) for stride in tensor.stride()]
+    if 0 in strides:
         return []
-    order = list(dim_order_from_stride(tensor.stride()))
+    if None in strides or len(set(strides)) < len(strides):
+        order = list(dim_order_from_stride(tensor.stride()))
+    else:
+        # Guards on symbolic strides take longer than all else of a node.
+        order = sorted(range(len(strides)), key=lambda d: -strides[d])
     return [] if order == sorted(order) else order
+
+
+def _hint(number: int | torch.SymInt) -> int | None:
+    """A number, or what a symbolic one is where the program was exported, if it is known."""
+    return number if isinstance(number, int) else number.node.hint

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import re
 from ctypes import POINTER, Structure, byref, c_char_p, c_int32, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ _FUNCTIONS = {
     "tandem_lowered_free": (None, [c_void_p]),
     "tandem_lower_last_error": (c_char_p, []),
 }
+
+
+_NAMED = re.compile(r'lower: \w+: \S+ "(.*?)": (.*)', re.DOTALL)
 
 
 @dataclass
@@ -61,13 +65,23 @@ def lower(subgraph: bytes, constants: dict[str, torch.Tensor], options: str | No
         compiler.tandem_lowered_free(handle)
 
 
-def refusal(subgraph: bytes, constants: dict[str, torch.Tensor]) -> str | None:
-    """Why :func:`lower` does not take a node of a subgraph; None if it takes all."""
+@dataclass
+class Refusal:
+    """Why a subgraph is not taken, and which node is at fault, "" if no single one is."""
+
+    node: str
+    reason: str
+
+
+def refusal(subgraph: bytes, constants: dict[str, torch.Tensor]) -> Refusal | None:
+    """Why :func:`lower` does not take the nodes of a subgraph; None if it takes all."""
     compiler, array = _compiler(), _array(constants)
     if compiler.tandem_lower_check(subgraph, len(subgraph), array, len(array)) == 0:
         return None
-    # The stage, the operator and the node's name come first; whoever asks knows them.
-    return compiler.tandem_lower_last_error().decode().split('": ', 1)[-1]
+    message = compiler.tandem_lower_last_error().decode()
+    # The stage, the operator and the node's name come first.
+    named = _NAMED.match(message)
+    return Refusal(*named.groups()) if named else Refusal("", message)
 
 
 def _array(constants: dict[str, torch.Tensor]) -> ctypes.Array:

@@ -1,5 +1,6 @@
 """Chooses what Tandem takes of an exported program."""
 
+import functools
 import logging
 import operator
 from collections import Counter
@@ -21,6 +22,9 @@ from .call import aten
 from .symbols import Told, sizes
 
 _DELEGATE = torch.ops.higher_order.executorch_call_delegate
+
+# Ways to put symbolic sizes together that are tried before what is not taken together stays on the host.
+ATTEMPTS = 8
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +97,33 @@ def _propose(program: ExportedProgram, builder: Builder) -> tuple[list[Partition
     calls = [n for n in program.graph.nodes if n.op == "call_function" and not is_size(n)]
     reasons = {node: builder.reason(node) for node in calls}
     taken = {n for n, reason in reasons.items() if reason is None and not builder.folds(n)}
+    refusals_of = functools.cache(lambda nodes: _refusals(nodes, builder) if builder.ranges else {})
+    for _ in range(ATTEMPTS):
+        partitions = _partitions(program, taken)
+        refusals = {node: why for p in partitions for node, why in refusals_of(frozenset(p.nodes)).items()}
+        if not refusals:
+            return partitions, reasons
+        reasons |= refusals
+        taken -= refusals.keys()
+    refused = [p for p in partitions if refusals_of(frozenset(p.nodes))]
+    left = {node: "next to it is more that cannot be taken together" for p in refused for node in p.nodes}
+    return [p for p in partitions if p not in refused], reasons | left | refusals
+
+
+def _partitions(program: ExportedProgram, taken: set[fx.Node]) -> list[Partition]:
+    """Nodes that are taken, and sizes between them, as far as they can be put together."""
     partitions = _together(program, taken | _inner_sizes(program.graph, taken))
     if any(is_size(node) and set(node.users) - set(p.nodes) for p in partitions for node in p.nodes):
         # A delegate hands out no size: it is computed between the delegates then.
         partitions = _together(program, taken)
-    partitions = [p for p in partitions if not _views_of_the_host(p)]
-    for partition in list(partitions):
-        if untold := _untold(partition, builder):
-            partitions.remove(partition)
-            reasons |= dict.fromkeys(partition.nodes, f"no input next to it tells size {untold}")
-    return partitions, reasons
+    return [p for p in partitions if not _views_of_the_host(p)]
+
+
+def _refusals(nodes: frozenset[fx.Node], builder: Builder) -> dict[fx.Node, str]:
+    """Why nodes of symbolic sizes, each of which is taken, are not taken together; {} if they are."""
+    if untold := _untold(nodes, builder):
+        return dict.fromkeys(nodes, f"no input next to it tells size {untold}")
+    return builder.refusals(nodes)
 
 
 def _together(program: ExportedProgram, taken: set[fx.Node]) -> list[Partition]:
@@ -152,12 +173,10 @@ def _views_of_the_host(partition: Partition) -> bool:
     return any(node.op == "call_function" for node in around.difference(partition.nodes))
 
 
-def _untold(partition: Partition, builder: Builder) -> str:
+def _untold(nodes: frozenset[fx.Node], builder: Builder) -> str:
     """Symbols of a partition's sizes that its inputs do not tell, or ""."""
-    nodes = set(partition.nodes)
     around = {source for node in nodes for source in node.all_input_nodes} - nodes
-    given = [expr for node in around if not builder.folds(node) for expr in sizes(node)]
-    told = Told(given, builder.ranges)
+    told = Told(builder.given(nodes), builder.ranges)
     return ", ".join(sorted(map(str, told.untold([expr for node in nodes | around for expr in sizes(node)]))))
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from executorch.exir import to_edge_transform_and_lower
-from executorch_tandem import TandemPartitioner
+from executorch_tandem import TandemPartitioner, partitioner
 from helpers import F32, Fn, error, export, load, run
 from torch import nn
 
@@ -224,6 +224,30 @@ def test_partition_whose_inputs_do_not_tell_a_size_stays_on_the_host():
     for sizes in ((8, 8), (64, 9), (33, 12)):
         x = torch.randn(3, *sizes)
         assert error(method.execute([x])[0], function(x).detach()) <= F32
+
+
+def padded(x, size):
+    """With zeros, to a multiple of `size`."""
+    return nn.functional.pad(x, (0, (size - x.shape[1] % size) % size))
+
+
+def windows_of_two_sizes(x):
+    """Sizes that follow from one another, of which the inputs of what is delegated tell each alone."""
+    a, b = on_host(padded(x, 8)), on_host(padded(x, 4))
+    return (a.relu()[:, : b.shape[1]] + b).sum(1)
+
+
+@pytest.mark.parametrize("attempts", [1, 8])
+def test_sizes_that_are_untold_together_leave_a_node_to_the_host(monkeypatch, capsys, attempts):
+    monkeypatch.setattr(partitioner, "ATTEMPTS", attempts)
+    module, sizes = Fn(windows_of_two_sizes), (({1: torch.export.Dim.AUTO(min=2, max=64)},),)
+    program = torch.export.export(module, (torch.randn(3, 13),), dynamic_shapes=sizes)
+    edge = to_edge_transform_and_lower(program, partitioner=[TandemPartitioner(verbose=True)])
+    assert "slice_copy.Tensor stays on the host: start 0" in capsys.readouterr().out
+    method = load(edge.to_executorch().buffer)
+    for size in (2, 13, 64):
+        x = torch.randn(3, size)
+        assert error(method.execute([x])[0], windows_of_two_sizes(x)) <= F32
 
 
 def test_two_methods_share_weights():
