@@ -7,6 +7,7 @@ import sympy
 import torch
 from torch import fx
 from torch.utils._sympy import functions
+from torch.utils._sympy.numbers import int_oo
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
 from .call import Unsupported
@@ -49,10 +50,10 @@ class Symbols:
         if isinstance(size, int):
             return _dim(size, -1)
         expr = self._told(size.node.expr)
-        index = self.expr(expr)
-        # Bounded symbols make bounded sizes, though of a quotient by a quotient no bound is found.
-        upper = bound_sympy(expr, self._ranges).upper
-        return _dim(int(upper) if upper <= LARGEST else LARGEST, index)
+        upper = _bounds(expr, self._ranges)[1]
+        if upper is None:
+            raise Unsupported(f"size {expr} has no upper bound")
+        return _dim(upper, self.expr(expr))
 
     def integer(self, value: int | torch.SymInt) -> DimT:
         """An integer that is no dimension: nothing depends on its upper bound, so it may have none."""
@@ -140,25 +141,32 @@ class Told:
         for expr in map(self, given):
             if expr.free_symbols <= self.known:
                 continue
-            bounds = bound_sympy(expr, ranges | self.ranges)
+            lower, upper = _bounds(expr, ranges | self.ranges)
             new = sympy.Symbol(f"size{len(self.ranges)}", integer=True, positive=True)
-            found = _preimage(expr, new, bounds)
+            found = _preimage(expr, new, lower)
             if found is None:
                 # What is padded to whole windows is so many windows.
                 multiple = _multiple(expr, ranges | self.ranges)
                 found = (expr, multiple * new)
-                lower = -(-int(bounds.lower) // multiple) if bounds.lower.is_finite else bounds.lower
-                upper = int(bounds.upper) // multiple if bounds.upper.is_finite else bounds.upper
-                bounds = ValueRanges(lower, upper)
+                lower, upper = -(-lower // multiple), None if upper is None else upper // multiple
             old, source = found
             self.replaced[old] = source
-            self.ranges[new] = bounds
+            self.ranges[new] = ValueRanges(lower, int_oo if upper is None else upper)
             self.known.add(new)
             return True
         return False
 
 
-def _preimage(expr: sympy.Expr, value: sympy.Symbol, bounds: ValueRanges) -> tuple[sympy.Symbol, sympy.Expr] | None:
+def _bounds(expr: sympy.Expr, ranges: dict[sympy.Symbol, ValueRanges]) -> tuple[int, int | None]:
+    """Bounds of a size; no upper one beyond `LARGEST`. What sizes are divided by is never 0."""
+    for divided in (*_QUOTIENTS, functions.Mod, functions.PythonMod):
+        expr = expr.replace(divided, lambda a, b, divided=divided: divided(a, functions.Max(1, b)))
+    bounds = bound_sympy(expr, ranges)
+    lower, upper = (int(b) if isinstance(b, sympy.Integer | int) else None for b in (bounds.lower, bounds.upper))
+    return max(0, lower or 0), upper if upper is not None and upper <= LARGEST else None
+
+
+def _preimage(expr: sympy.Expr, value: sympy.Symbol, least: int) -> tuple[sympy.Symbol, sympy.Expr] | None:
     """The only symbol of a rounded quotient and what to put for it to have `expr` give `value`; None if not found."""
     if len(expr.free_symbols) != 1:
         return None
@@ -172,7 +180,7 @@ def _preimage(expr: sympy.Expr, value: sympy.Symbol, bounds: ValueRanges) -> tup
     source = sympy.expand((value - exact + slope * symbol) / slope)
     if not all(number.is_integer for number in sympy.Poly(source, value).all_coeffs()):
         return None
-    lower = max(1, int(bounds.lower)) if bounds.lower.is_finite else 1
+    lower = max(1, least)
     right = all(expr.subs(symbol, source.subs(value, at)) == at for at in range(lower, lower + 16))
     return (symbol, source) if right else None
 
