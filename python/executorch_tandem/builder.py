@@ -180,11 +180,7 @@ class _Build:
     def run(self, user_inputs: list[fx.Node]) -> Subgraph:
         graph = self.program.graph
         inputs = [self.host_value(node) for node in user_inputs]
-        nodes = [
-            self.node(node)
-            for node in graph.nodes
-            if _is_call(node) and not self.builder.folds(node)
-        ]
+        nodes = [self.node(node) for node in graph.nodes if _is_call(node) and not self.builder.folds(node)]
         outputs = [self.value(node) for node in graph.output_node().args[0]]
         for index, node in zip(outputs, graph.output_node().args[0], strict=True):
             self.values[index].dimOrder = _dim_order(node.meta["val"])

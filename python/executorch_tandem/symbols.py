@@ -138,7 +138,8 @@ class Told:
         return len(self.known) > before
 
     def _other(self, given: list[sympy.Expr], ranges: dict[sympy.Symbol, ValueRanges]) -> bool:
-        for expr in map(self, given):
+        # Short ones first: what is computed of a size is told by it.
+        for expr in sorted(map(self, given), key=lambda expr: (expr.count_ops(), str(expr))):
             if expr.free_symbols <= self.known:
                 continue
             lower, upper = _bounds(expr, ranges | self.ranges)

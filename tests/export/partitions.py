@@ -1,11 +1,15 @@
 """Programs of which the host keeps a part."""
 
 import pytest
+import sympy
 import torch
 from executorch.exir import to_edge_transform_and_lower
 from executorch_tandem import TandemPartitioner, partitioner
+from executorch_tandem.symbols import Told
 from helpers import F32, Fn, error, export, load, run
 from torch import nn
+from torch.utils._sympy.functions import Mod
+from torch.utils._sympy.value_ranges import ValueRanges
 
 
 def check(module, inputs, delegates, host):
@@ -196,6 +200,16 @@ def test_padded_sizes_of_inputs_are_whole_windows():
     for h, w in ((18, 18), (120, 52), (34, 96)):
         x = torch.randn(1, 3, h, w)
         assert error(method.execute([x])[0], net(x).detach()) <= F32
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_sizes_tell_the_same_in_any_order(order):
+    size, ranges = sympy.Symbol("s", integer=True, positive=True), ValueRanges(1, 64)
+    whole = size + Mod(8 - Mod(size, 8), 8)
+    # What is computed of a size tells less than the size.
+    told = Told([whole, Mod(whole + 4, whole)][::order], {size: ranges})
+    (new,) = told.known
+    assert told.replaced == {whole: 8 * new} and (told.ranges[new].lower, told.ranges[new].upper) == (1, 8)
 
 
 def test_products_of_sizes_of_inputs_are_sizes_of_their_own():

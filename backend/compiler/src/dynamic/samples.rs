@@ -1,5 +1,7 @@
 //! Sizes that a subgraph is lowered at, and the subgraph at one of them.
 
+use std::collections::HashSet;
+
 use tandem_schemas::subgraph::*;
 use tandem_schemas::symbols::{Symbols, Values};
 
@@ -14,8 +16,9 @@ pub(super) struct Sample {
     pub values: Values,
 }
 
-/// Sizes that a subgraph is lowered at.
+/// Sizes that a subgraph is lowered at, and those they are chosen from.
 const LOWERED: usize = 4;
+const POOL: usize = 32;
 /// Random sizes, beside the bounds, at which the result is verified.
 const VERIFIED: usize = 12;
 /// Sizes drawn for one that a subgraph can have.
@@ -113,17 +116,33 @@ pub(crate) fn is_dynamic(subgraph: &SubgraphT) -> bool {
     dims.into_iter().any(|dim| dim.expr >= 0) || args.into_iter().any(symbolic)
 }
 
-/// Sizes to lower a subgraph at: such that no rewrite takes two sizes for one.
+/// Sizes to lower a subgraph at: such that no rewrite takes two sizes for one, and no size for a number.
 pub(super) fn lowered(symbols: &Symbols, subgraph: &SubgraphT) -> Vec<Sample> {
     let mut draw = Draw(1);
+    let mut pool: Vec<Sample> = vec![];
+    for _ in 0..POOL {
+        let fitting = (0..DRAWS)
+            .map(|_| inside(symbols, &mut draw))
+            .find(|sample| sample.fits(subgraph) && pool.iter().all(|known| known.symbols != sample.symbols));
+        pool.extend(fitting);
+    }
     let mut samples: Vec<Sample> = vec![];
-    for _ in 0..LOWERED {
-        let fitting = (0..DRAWS).map(|_| inside(symbols, &mut draw)).find(|sample| {
-            sample.fits(subgraph) && samples.iter().all(|known| known.symbols != sample.symbols)
-        });
-        samples.extend(fitting);
+    while samples.len() < LOWERED && !pool.is_empty() {
+        // The first of those that tell most.
+        let told = pool.iter().map(|sample| told(&samples, sample));
+        let (best, _) =
+            told.enumerate().fold((0, 0), |best, (i, told)| if told > best.1 { (i, told) } else { best });
+        samples.push(pool.remove(best));
     }
     samples
+}
+
+/// How many expressions differ from all others and how many from a number, at some samples and one more.
+fn told(samples: &[Sample], more: &Sample) -> usize {
+    let column = |e: usize| samples.iter().chain([more]).map(|sample| sample.values[e]).collect::<Vec<_>>();
+    let columns: Vec<_> = (0..more.values.len()).map(column).collect();
+    let differ = columns.iter().filter(|column| column.iter().any(|value| *value != column[0])).count();
+    differ + columns.iter().collect::<HashSet<_>>().len()
 }
 
 /// The symbols at their upper bounds.
@@ -154,4 +173,33 @@ fn inside(symbols: &Symbols, draw: &mut Draw) -> Sample {
         numbers.push(fresh.unwrap_or(high));
     }
     Sample::new(symbols, numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use tandem_schemas::symbols::Symbols;
+
+    use super::*;
+
+    /// Of twelve sizes between 1 and 16, each rounded up to 8: none is 16 wherever it is looked at.
+    #[test]
+    fn rounded_sizes_are_no_numbers() {
+        let symbol = |i| *table(|s: &mut SymbolT| (s.name, s.min, s.max) = (format!("s{i}"), 1, 16));
+        let expr = |op, a, b| *table(|expr: &mut ExprT| (expr.op, expr.a, expr.b) = (op, a, b));
+        let rounded = |i| {
+            let first = 1 + 3 * i;
+            [expr(ExprOp::Symbol, i, 0), expr(ExprOp::CeilDiv, first, 0), expr(ExprOp::Mul, first + 1, 0)]
+        };
+        let exprs = [expr(ExprOp::Const, 8, 0)].into_iter().chain((0..12).flat_map(rounded));
+        let subgraph = *table(|subgraph: &mut SubgraphT| {
+            subgraph.symbols = Some((0..12).map(symbol).collect());
+            subgraph.exprs = Some(exprs.collect());
+        });
+        let samples = lowered(&Symbols::of_subgraph(&subgraph).unwrap(), &subgraph);
+        assert_eq!(samples.len(), LOWERED);
+        for i in 0..12 {
+            let sizes: HashSet<_> = samples.iter().map(|sample| sample.values[3 + 3 * i]).collect();
+            assert_eq!(sizes, HashSet::from([Some(8), Some(16)]), "s{i}");
+        }
+    }
 }
