@@ -137,12 +137,13 @@ pub(super) fn lowered(symbols: &Symbols, subgraph: &SubgraphT) -> Vec<Sample> {
     samples
 }
 
-/// How many expressions differ from all others and how many from a number, at some samples and one more.
+/// How many expressions differ from all others and how many from a number, at some samples and one more, and how many
+/// differ there: where sizes are equal by chance, passes leave out what they need elsewhere.
 fn told(samples: &[Sample], more: &Sample) -> usize {
     let column = |e: usize| samples.iter().chain([more]).map(|sample| sample.values[e]).collect::<Vec<_>>();
     let columns: Vec<_> = (0..more.values.len()).map(column).collect();
     let differ = columns.iter().filter(|column| column.iter().any(|value| *value != column[0])).count();
-    differ + columns.iter().collect::<HashSet<_>>().len()
+    differ + columns.iter().collect::<HashSet<_>>().len() + more.values.iter().collect::<HashSet<_>>().len()
 }
 
 /// The symbols at their upper bounds.

@@ -259,7 +259,12 @@ impl<'a> Call<'_, 'a> {
 
     /// Shape of output `index` at the symbols' upper bounds, where it has symbolic sizes.
     pub fn upper_shape(&self, index: usize) -> Option<&[usize]> {
-        self.import.upper.get(&self.output(index)?).map(|shape| &shape[..])
+        self.upper(self.output(index)?)
+    }
+
+    /// Shape of a value at the symbols' upper bounds, where it has symbolic sizes.
+    pub fn upper(&self, id: ValueId) -> Option<&[usize]> {
+        self.import.upper.get(&id).map(|shape| &shape[..])
     }
 
     pub fn dtype(&self, id: ValueId) -> DType {

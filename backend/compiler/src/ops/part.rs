@@ -132,12 +132,8 @@ fn slice_scatter(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let (src, value) = (call.tensor("self")?, call.tensor("src")?);
     let rank = call.shape(src).len();
     let dim = wrap("dim", call.int_or("dim", 0)?, rank)?;
-    let Some(&extent) = call.shape(src).get(dim) else { return Err("self has no dimensions".into()) };
-    let start = call.int_or("start", 0)?;
-    let start = if start < 0 { start.saturating_add(extent as i64) } else { start };
-    let start = start.clamp(0, extent as i64) as usize;
     let step = usize::try_from(call.int_or("step", 1)?).unwrap_or(0).max(1);
-    replaced(call, (src, value), dim, start, step)
+    replaced(call, (src, value), dim, call.int_or("start", 0)?, step)
 }
 
 fn select_scatter(call: &mut Call<'_, '_>) -> Result<(), Reason> {
@@ -150,32 +146,41 @@ fn select_scatter(call: &mut Call<'_, '_>) -> Result<(), Reason> {
     let index = wrap("index", call.int("index")?, shape[dim])?;
     shape[dim] = 1;
     let value = call.temp_like(value, &shape, reshape(value))?;
-    replaced(call, (src, value), dim, index, 1)
+    replaced(call, (src, value), dim, index as i64, 1)
 }
 
-/// The source with elements from `start` on, `step` apart along a dimension, replaced by a value's: what is around it and
-/// the value joined, or a scatter.
+/// The source with elements from `start` on, counted from the end where negative, `step` apart along a dimension, replaced
+/// by a value's: what is around it and the value joined, or a scatter.
 fn replaced(
     call: &mut Call<'_, '_>,
     (src, value): (ValueId, ValueId),
     dim: usize,
-    start: usize,
+    start: i64,
     step: usize,
 ) -> Result<(), Reason> {
-    let dtype = call.dtype(src);
-    let value = call.cast(value, dtype)?;
     let (mut shape, count) = (call.shape(src).to_vec(), call.shape(value)[dim]);
+    let extent = shape[dim];
+    let begin = |extent: usize| {
+        let begin = if start < 0 { start.saturating_add(extent as i64) } else { start };
+        begin.clamp(0, extent as i64) as usize
+    };
+    // What is around the value at the largest sizes is a part of the program, if an empty one, at all.
+    let most = |id, size| call.upper(id).map_or(size, |shape: &[usize]| shape[dim]);
+    let (largest, replaced) = (most(src, extent), most(value, count));
+    let (start, end) = (begin(extent), begin(extent) + count);
+    let before = start > 0 || begin(largest) > 0;
+    let after = end < extent || begin(largest) + replaced < largest;
+    let value = call.cast(value, call.dtype(src))?;
     if step > 1 && count > 1 {
         let index = places(call, shape.len(), dim, (0..count).map(|i| start + i * step));
         return call.emit(scatter(src, index, value, dim, ScatterKind::Put));
     }
-    let end = start + count;
-    let (extent, mut parts) = (shape[dim], vec![value]);
-    if start > 0 {
+    let mut parts = vec![value];
+    if before {
         shape[dim] = start;
         parts.insert(0, call.temp_like(src, &shape, slice_of(src, dim, 0, 1))?);
     }
-    if end < extent {
+    if after {
         shape[dim] = extent - end;
         parts.push(call.temp_like(src, &shape, slice_of(src, dim, end as i64, 1))?);
     }
