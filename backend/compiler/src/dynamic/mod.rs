@@ -97,16 +97,41 @@ fn whole(message: Reason) -> LowerError {
     LowerError::Graph { stage: Stage::Dynamic, message }
 }
 
+/// Lowered at a few sizes, and at those at which expressions found for these are wrong.
 fn unified<'a>(
     subgraph: &SubgraphT,
     constants: &'a dyn ConstantSource,
     options: Option<&Options>,
 ) -> Result<(Graph<'a>, Dims), LowerError> {
     let symbols = Symbols::of_subgraph(subgraph).map_err(whole)?;
+    let (mut samples, verified) = samples::of(&symbols, subgraph);
+    loop {
+        let (graph, of, found) = lowered(subgraph, constants, options, &samples)?;
+        let wrong = verified.iter().find_map(|sample| {
+            let there = at(&graph, &of, &Sample::new(&found, sample.symbols.clone()));
+            Some((sample, there.and_then(|there| verify(&there, Stage::Dynamic)).err()?))
+        });
+        match wrong {
+            None => return Ok(pruned(graph, of, &found)),
+            Some((sample, _)) if samples.len() < samples::MOST_LOWERED => samples.push(sample.clone()),
+            Some((sample, error)) => {
+                return Err(whole(format!("where {}: {error}", sample.text(&symbols))));
+            }
+        }
+    }
+}
+
+/// The graph at some sizes, and expressions for the sizes of its values that hold there.
+fn lowered<'a>(
+    subgraph: &SubgraphT,
+    constants: &'a dyn ConstantSource,
+    options: Option<&Options>,
+    samples: &[Sample],
+) -> Result<(Graph<'a>, HashMap<ValueId, Vec<i32>>, Symbols), LowerError> {
+    let symbols = Symbols::of_subgraph(subgraph).map_err(whole)?;
     let upper = samples::upper(&symbols).shapes(subgraph);
-    let samples = samples::lowered(&symbols, subgraph);
     let mut graphs = vec![];
-    for sample in &samples {
+    for sample in samples {
         let mut graph = import(&sample.subgraph(subgraph).map_err(whole)?, constants, upper.clone())?;
         if let Some(options) = options {
             passes::run(&mut graph, options)?;
@@ -122,19 +147,21 @@ fn unified<'a>(
         let at = [&*samples[0].text(&symbols), &*sample.text(&symbols)];
         twins.push(same::pair(&graph, other, at)?);
     }
-    let more = samples::verified(&symbols, subgraph);
-    let mut sizes = Sizes { finder: Finder::new(symbols, &samples), others: &others, twins: &twins };
+    let mut sizes = Sizes { finder: Finder::new(symbols, samples), others: &others, twins: &twins };
     let mut of = sizes.starts_and_dims(&mut graph, subgraph)?;
-    let symbols = sizes.finder.symbols;
     of.retain(|_, dims| dims.iter().any(|&expr| expr >= 0));
-    for sample in &more {
-        at(&graph, &of, &Sample::new(&symbols, sample.symbols.clone()))
-            .and_then(|there| verify(&there, Stage::Dynamic))
-            .map_err(|error| whole(format!("where {}: {error}", sample.text(&symbols))))?;
-    }
-    let symbols = prune::prune(&symbols, &mut graph, &mut of);
+    Ok((graph, of, sizes.finder.symbols))
+}
+
+/// With those expressions only that something reads.
+fn pruned<'a>(
+    mut graph: Graph<'a>,
+    mut of: HashMap<ValueId, Vec<i32>>,
+    symbols: &Symbols,
+) -> (Graph<'a>, Dims) {
+    let symbols = prune::prune(symbols, &mut graph, &mut of);
     let upper = samples::upper(&symbols).values;
-    Ok((graph, Dims { symbols, of, upper }))
+    (graph, Dims { symbols, of, upper })
 }
 
 struct Sizes<'s, 'a> {

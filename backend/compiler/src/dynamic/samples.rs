@@ -16,9 +16,11 @@ pub(super) struct Sample {
     pub values: Values,
 }
 
-/// Sizes that a subgraph is lowered at, and those they are chosen from.
+/// Sizes that a subgraph is lowered at first, and those they are chosen from.
 const LOWERED: usize = 4;
 const POOL: usize = 32;
+/// With those that show what is wrong of what was found.
+pub(super) const MOST_LOWERED: usize = 8;
 /// Random sizes, beside the bounds, at which the result is verified.
 const VERIFIED: usize = 12;
 /// Sizes drawn for one that a subgraph can have.
@@ -116,8 +118,9 @@ pub(crate) fn is_dynamic(subgraph: &SubgraphT) -> bool {
     dims.into_iter().any(|dim| dim.expr >= 0) || args.into_iter().any(symbolic)
 }
 
-/// Sizes to lower a subgraph at: such that no rewrite takes two sizes for one, and no size for a number.
-pub(super) fn lowered(symbols: &Symbols, subgraph: &SubgraphT) -> Vec<Sample> {
+/// Sizes to lower a subgraph at, such that no rewrite takes two sizes for one and no size for a number, and sizes to verify
+/// the result at: those like the first ones, then any, then the bounds.
+pub(super) fn of(symbols: &Symbols, subgraph: &SubgraphT) -> (Vec<Sample>, Vec<Sample>) {
     let mut draw = Draw(1);
     let mut pool: Vec<Sample> = vec![];
     for _ in 0..POOL {
@@ -134,7 +137,8 @@ pub(super) fn lowered(symbols: &Symbols, subgraph: &SubgraphT) -> Vec<Sample> {
             told.enumerate().fold((0, 0), |best, (i, told)| if told > best.1 { (i, told) } else { best });
         samples.push(pool.remove(best));
     }
-    samples
+    pool.extend(any(symbols, subgraph));
+    (samples, pool)
 }
 
 /// How many expressions differ from all others and how many from a number, at some samples and one more, and how many
@@ -151,14 +155,14 @@ pub(super) fn upper(symbols: &Symbols) -> Sample {
     Sample::new(symbols, symbols.symbols().iter().map(|symbol| symbol.max).collect())
 }
 
-/// The bounds and sizes between, at which the subgraph exists.
-pub(super) fn verified(symbols: &Symbols, subgraph: &SubgraphT) -> Vec<Sample> {
+/// Sizes between the bounds and these, at which the subgraph exists.
+fn any(symbols: &Symbols, subgraph: &SubgraphT) -> impl Iterator<Item = Sample> {
     let all = symbols.symbols();
     let mut draw = Draw(2);
-    let between = (0..VERIFIED).map(|_| all.iter().map(|s| draw.within(s.min, s.max)).collect());
+    let between = (0..VERIFIED).map(move |_| all.iter().map(|s| draw.within(s.min, s.max)).collect());
     let bounds = [all.iter().map(|s| s.min).collect(), all.iter().map(|s| s.max).collect()];
-    let samples = bounds.into_iter().chain(between).map(|numbers| Sample::new(symbols, numbers));
-    samples.filter(|sample| sample.fits(subgraph)).collect()
+    let samples = between.chain(bounds).map(|numbers| Sample::new(symbols, numbers));
+    samples.filter(|sample| sample.fits(subgraph))
 }
 
 /// Numbers within the bounds, above 2, below the upper one and different, where there is room. A range of one or two
@@ -196,7 +200,7 @@ mod tests {
             subgraph.symbols = Some((0..12).map(symbol).collect());
             subgraph.exprs = Some(exprs.collect());
         });
-        let samples = lowered(&Symbols::of_subgraph(&subgraph).unwrap(), &subgraph);
+        let (samples, _) = of(&Symbols::of_subgraph(&subgraph).unwrap(), &subgraph);
         assert_eq!(samples.len(), LOWERED);
         for i in 0..12 {
             let sizes: HashSet<_> = samples.iter().map(|sample| sample.values[3 + 3 * i]).collect();
