@@ -4,8 +4,9 @@ mod common;
 
 use common::{Builder, Model, check_with, given, models, run, taken};
 use tandem_base::sme;
-use tandem_engine::{Entry, Isa, LoadOptions, Method, Tracer};
-use tandem_kernels::{Rates, TeamRates};
+use tandem_engine::{Entry, Input, Isa, LoadOptions, Method, Output, TensorSpec, Tracer};
+use tandem_kernels::{Rates, TeamRates, f16};
+use tandem_schemas::program::DType;
 
 const UNITS: [&str; 3] = ["emulated-sme2-128", "emulated-sme2-256", "emulated-sme2-512"];
 
@@ -114,6 +115,63 @@ fn units_and_cores_share_steps() {
         let steps = model.load(&one).unwrap().report().steps.clone();
         assert!(steps.iter().all(|step| step.engine != "both"), "one thread shares with nobody");
     }
+}
+
+/// A batch of products of f16, shared: the same bits every time on as many threads, near those of f32.
+#[test]
+fn units_and_cores_share_halves() {
+    let (exact, cores) = (batch_of_products(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
+    let mut halves = exact.clone();
+    halves.program.values.iter_mut().for_each(|value| value.dtype = DType::F16);
+    let whole = check_with(&exact, &LoadOptions { fast_math: false, ..LoadOptions::default() });
+    // What f16 holds, so that both multiply the same.
+    let round = |x: &f32| f16::from_f32(*x).to_f32();
+    let inputs: Vec<Vec<f32>> =
+        exact.inputs(&whole, 3).iter().map(|all| all.iter().map(round).collect()).collect();
+    let narrow: Vec<Vec<f16>> =
+        inputs.iter().map(|all| all.iter().map(|x| f16::from_f32(*x)).collect()).collect();
+    let mut whole = whole;
+    let want = &run(&mut whole, &inputs, 1).unwrap()[0];
+    for &unit in units() {
+        let mut rates =
+            Rates { team: TeamRates { threads: 2, cores: 2.0, ..TeamRates::default() }, ..Rates::default() };
+        rates.unit.f16_gflops = rates.fma_gflops;
+        let options = LoadOptions { rates: Some(rates), ..beside(cores, unit) };
+        let mut method = halves.load(&options).unwrap();
+        assert_eq!(method.report().steps[0].engine, "both", "{unit}: {:#?}", method.report().steps);
+        for threads in [1, 2, 4] {
+            let mut execute = || {
+                let (specs, out) = (method.inputs().to_vec(), method.outputs().to_vec());
+                let given: Vec<Input<'_>> =
+                    specs.iter().zip(&narrow).map(|(s, data)| host(s, data)).collect();
+                let mut got = vec![f16::ZERO; want.len()];
+                let bytes = bytemuck::cast_slice_mut(&mut got);
+                let (sizes, dim_order) = (&out[0].sizes, &out[0].dim_order);
+                let mut taken = [Output { dtype: DType::F16, sizes, dim_order, bytes }];
+                method.execute(&given, &mut taken, threads, None).unwrap();
+                got
+            };
+            let first = execute();
+            assert!((0..3).all(|_| execute() == first), "{unit}, {threads} threads");
+            // Rounded once: half a unit in the last of 11 bits of the largest, and as much for f32's other order.
+            let range = want.iter().fold(0f32, |most, x| most.max(x.abs()));
+            let near = first.iter().zip(want).all(|(a, b)| (a.to_f32() - b).abs() <= range / 1024.0);
+            assert!(near, "{unit}, {threads} threads");
+        }
+    }
+}
+
+fn batch_of_products() -> Model {
+    let mut b = Builder::default();
+    let [left, right] = [[4, 200, 64], [4, 64, 150]].map(|sizes| b.input(&sizes));
+    let product = b.matmul(left, right);
+    b.output(product);
+    b.finish()
+}
+
+fn host<'a>(spec: &'a TensorSpec, data: &'a [f16]) -> Input<'a> {
+    let TensorSpec { sizes, dim_order, .. } = spec;
+    Input { dtype: DType::F16, sizes, dim_order, bytes: bytemuck::cast_slice(data) }
 }
 
 /// What a tracer is told.

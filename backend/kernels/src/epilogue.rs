@@ -214,8 +214,8 @@ impl<E: Copy> EpilogueArgs<'_, E> {
 }
 
 impl<'a, E> EpilogueArgs<'a, E> {
-    /// From a padded column on, with a residual of f32.
-    pub(crate) fn widened(&self, column: usize, residual: Span<'a, f32>) -> EpilogueArgs<'a> {
+    /// From a padded column on, with another residual.
+    pub(crate) fn part<H>(&self, column: usize, residual: Span<'a, H>) -> EpilogueArgs<'a, H> {
         let from = |span: Span<'a, f32>| span.skip(column).unwrap_or(Span::empty());
         EpilogueArgs { bias: from(self.bias), scale: from(self.scale), shift: from(self.shift), residual }
     }

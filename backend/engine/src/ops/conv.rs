@@ -185,7 +185,7 @@ impl Operator for ConvT {
         let (of, problem, operands) = conv_stage(self, p, site, out, &[])?;
         let about = about(problem.kernel, &operands.src, operands.dst);
         halved!(conv of of,
-            rows => p.kernel(site, about, rows, problem, operands),
+            rows => p.divided(site, about, rows, problem, operands),
             p.convolved(site, about, problem, operands))
     }
 }

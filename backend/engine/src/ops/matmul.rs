@@ -9,7 +9,7 @@ use tandem_schemas::program::{Format, LinearT, MatMulT};
 use crate::error::Error;
 use crate::layout::Layouts;
 use crate::ops::epilogue::{self, EpilogueOperands};
-use crate::ops::{Operator, Reads, float, halved, need_element, need_elements_of, need_sizes, with_rows};
+use crate::ops::{Operator, Reads, float, need_element, need_elements_of, need_sizes, with_rows};
 use crate::plan::{About, Planner, Site};
 use crate::report::Category;
 use crate::step::{Bind, Buffer, Operand, Run};
@@ -91,9 +91,7 @@ impl Operator for LinearT {
         let shape = format!("{}x{k}x{n}", lead.iter().product::<usize>());
         let about = About { category: Category::Gemm, shape, src, dst, why: "" };
         let operands = Operands { lhs: src, rhs: RhsPlace::Constant(self.weight as usize), epilogue, dst };
-        halved!(gemm of of,
-            rows => p.kernel(site, about, rows, problem, operands),
-            p.divided(site, about, gemm::KERNELS, problem, operands))
+        with_rows!(gemm of of, rows => p.divided(site, about, rows, problem, operands))
     }
 }
 
@@ -198,8 +196,6 @@ impl Product {
         epilogue.set_residual(self.stages.residual.map(|_| residual));
         let problem = self.problem(chosen);
         let operands = Operands { lhs, rhs: RhsPlace::Value(rhs), epilogue, dst };
-        halved!(gemm of of,
-            rows => p.kernel(site, about, rows, problem, operands),
-            p.divided(site, about, gemm::KERNELS, problem, operands))
+        with_rows!(gemm of of, rows => p.divided(site, about, rows, problem, operands))
     }
 }

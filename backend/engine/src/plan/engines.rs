@@ -95,14 +95,14 @@ impl Planner<'_> {
         let Some((choice, mut together)) = together else {
             return self.kernel(site, about, rows, problem, operands);
         };
-        if self.target.fixed {
+        if self.target.fixed || !F::EXACT {
             together.both.settle(together.played.of_units);
         }
         let cost = F::cost(&problem);
         let kernel = (together.name(), "both");
         let reason = format!(
             "{}{} of {} parts in the matrix unit, done after {} of {} threads, alone {} after {}; {}",
-            if self.target.fixed { "always " } else { "" },
+            if self.target.fixed || !F::EXACT { "always " } else { "" },
             together.played.of_units,
             together.both.parts(),
             micros(together.finish),
@@ -254,7 +254,7 @@ pub(crate) fn together<F: Divide>(
     let quickest = |engine: Engine| {
         let answers = rows.iter().zip(&choice.candidates).filter(|(row, _)| row.engine() == engine);
         let taken = answers.filter_map(|(row, (_, answer))| Some((row, (*answer).ok()?)));
-        taken.filter(|(row, _)| F::in_order(row)).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
+        taken.filter(|(row, _)| F::shares(row)).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
     };
     let both = Both::new(problem.clone(), quickest(Engine::Unit)?, quickest(Engine::Core)?, rates).ok()?;
     let played = play(both.pace(), both.parts(), &rates.team);

@@ -1,5 +1,5 @@
-//! A problem that units and cores compute together, part by part: each part by a row of either, which sum in the same
-//! order, so that the bits are the same whoever claims it.
+//! A problem that units and cores compute together, part by part: each part by a row of either. Those of f32 sum in the
+//! same order, so that the bits are the same whoever claims a part; those of 16-bit floats differ by a rounding.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,16 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tandem_base::mem::ALIGN;
 use tandem_base::{Engine, Engines, Isa, Pace, SpanMut, Task};
 
+use crate::element::{Element, Format};
 use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, available};
 use crate::widen::{self, Operands, Part, Parted, Region};
 
-/// A family of f32 whose problems come apart.
+/// A family whose problems come apart.
 pub trait Divide: Family {
+    /// Of its operands.
+    type Element: Element;
     /// How.
-    type Parts: Parted<Element = f32, Narrow = Self, Wide = Self>;
+    type Parts: Parted<Element = Self::Element, Held = Self::Element, Narrow = Self, Wide = Self>;
+    /// Whether a part has the same bits whoever computes it.
+    const EXACT: bool = matches!(Self::Element::FORMAT, Format::F32);
 
-    /// Whether a row sums in order of k, as units do.
-    fn in_order(_row: &Kernel<Self>) -> bool {
+    /// Whether a row may compute parts: one of f32 sums in order of k, as units do.
+    fn shares(_row: &Kernel<Self>) -> bool {
         true
     }
 }
@@ -49,7 +54,7 @@ impl<F: Divide> Both<F> {
         core: &'static Kernel<F>,
         rates: &Rates,
     ) -> Result<Self, Refusal> {
-        if core.isa == Isa::SCALAR || !F::in_order(core) {
+        if core.isa == Isa::SCALAR || !F::shares(core) {
             return Err("sums in another order");
         }
         let count = F::Parts::count(&problem);
@@ -163,7 +168,7 @@ unsafe impl<F: Divide> Task for BoundBoth<'_, '_, F> {
 }
 
 /// A part's operands where they are.
-fn placed<'a, P: Parted<Element = f32>>(part: &Part<P>, all: Operands<'a, f32>) -> Operands<'a, f32> {
+fn placed<'a, P: Parted>(part: &Part<P>, all: Operands<'a, P::Element>) -> Operands<'a, P::Element> {
     const INSIDE: &str = "a part lies inside of the whole";
     let mut src = all.src;
     for (span, region) in src.iter_mut().zip(&part.src) {

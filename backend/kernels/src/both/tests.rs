@@ -1,4 +1,5 @@
-//! Parts computed by units and cores in any mixture give the bits of one row on the whole.
+//! Parts computed by units and cores in any mixture give the bits of one row on the whole; of 16-bit floats, those values
+//! within a rounding.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -9,7 +10,7 @@ use tandem_base::{AlignedBuf, Scratch, Span, Strided, Team, sme};
 use super::*;
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
 use crate::testing::{CANARY, Random, sample};
-use crate::{conv, gemm, panels};
+use crate::{bf16, conv, f16, gemm, panels};
 
 /// A row of units and one of cores that take a problem.
 fn pair<F: Divide>(
@@ -18,7 +19,7 @@ fn pair<F: Divide>(
     random: &mut Random,
 ) -> Option<[&'static Kernel<F>; 2]> {
     let here = || crate::testing::rows(rows, p);
-    let cores = here().filter(|row| !row.isa.in_unit() && row.isa != Isa::SCALAR && F::in_order(row));
+    let cores = here().filter(|row| !row.isa.in_unit() && row.isa != Isa::SCALAR && F::shares(row));
     let (units, cores): (Vec<_>, Vec<_>) =
         (here().filter(|row| row.isa.in_unit()).collect(), cores.collect());
     (!units.is_empty() && !cores.is_empty()).then(|| [random.pick(&units), random.pick(&cores)])
@@ -30,13 +31,14 @@ fn check<F: Divide>(
     p: &F::Problem,
     elements: usize,
     random: &mut Random,
-    args: impl Fn(SpanMut<'static, f32>) -> F::Args<'static>,
+    args: impl Fn(SpanMut<'static, F::Element>) -> F::Args<'static>,
 ) -> bool {
     let Some([unit, core]) = pair(rows, p, random) else { return false };
     let Ok(both) = Both::new(p.clone(), unit, core, &Rates::default()) else { return false };
-    let [mut whole, mut parts] = [(); 2].map(|()| AlignedBuf::zeroed(4 * (elements + 1)));
+    let [mut whole, mut parts] =
+        [(); 2].map(|()| AlignedBuf::zeroed(size_of::<F::Element>() * (elements + 1)));
     for dst in [&mut whole, &mut parts] {
-        bytemuck::cast_slice_mut::<u8, f32>(dst.bytes_mut()).fill(CANARY);
+        bytemuck::cast_slice_mut(dst.bytes_mut()).fill(F::Element::from_f32(CANARY));
     }
     let dst = |block: &mut AlignedBuf| {
         // SAFETY: both blocks live until the tasks on them have ended.
@@ -55,22 +57,33 @@ fn check<F: Divide>(
         // SAFETY: every part once, with the scratch asked for.
         unsafe { task.run(engine, 0, part..part + 1, SpanMut::from(scratch.bytes_mut())) }
     }
-    assert!(
-        whole.bytes() == parts.bytes(),
-        "{} and {} differ from {} in\n{p:?}",
-        unit.name,
-        core.name,
-        core.name
-    );
+    let differ = || format!("{} and {} differ from {} in\n{p:?}", unit.name, core.name, core.name);
+    if F::EXACT {
+        assert!(whole.bytes() == parts.bytes(), "{}", differ());
+    } else {
+        let [whole, parts] = [&whole, &parts].map(|all| bytemuck::cast_slice::<u8, F::Element>(all.bytes()));
+        assert!(whole.iter().zip(parts).all(|(&a, &b)| near(a, b)), "{}", differ());
+    }
     true
 }
 
-/// Values that stay while tasks run.
-fn lasting(values: Vec<f32>) -> Span<'static, f32> {
-    Span::from(&*values.leak())
+/// Whether values are one or two roundings apart, or what f32 sums in another order leave of a sum that cancels.
+fn near<E: Element>(a: E, b: E) -> bool {
+    let rounding = if E::FORMAT == Format::F16 { 1.0 / 1024.0 } else { 1.0 / 128.0 };
+    let (a, b) = (a.to_f32(), b.to_f32());
+    a == b || (a - b).abs() <= 2.0 * rounding * a.abs().max(b.abs()) + 1e-3
 }
 
-fn epilogue(random: &mut Random, dst: Strided, padded: usize) -> (Epilogue, EpilogueArgs<'static>) {
+/// Values that stay while tasks run.
+fn lasting<E: Element>(values: Vec<f32>) -> Span<'static, E> {
+    Span::from(&*values.into_iter().map(E::from_f32).collect::<Vec<_>>().leak())
+}
+
+fn epilogue<E: Element>(
+    random: &mut Random,
+    dst: Strided,
+    padded: usize,
+) -> (Epilogue, EpilogueArgs<'static, E>) {
     let epilogue = Epilogue {
         bias: random.below(2) == 0,
         act: random.pick(&[Act::None, Act::Relu, Act::HardSwish, Act::Clamp { lo: -0.5, hi: 1.5 }]),
@@ -78,14 +91,20 @@ fn epilogue(random: &mut Random, dst: Strided, padded: usize) -> (Epilogue, Epil
         residual: (random.below(3) == 0).then_some(dst),
         act2: random.pick(&[Act::None, Act::Relu]),
     };
-    let [bias, scale, shift] = [(); 3].map(|()| lasting(random.floats(padded)));
+    let [bias, scale, shift] = [(); 3].map(|()| lasting::<f32>(random.floats(padded)));
     (epilogue, EpilogueArgs { bias, scale, shift, residual: lasting(random.floats(dst.extent())) })
 }
 
 #[test]
 fn convolutions() {
+    convolutions_of::<f32>(conv::KERNELS, 500);
+    convolutions_of::<f16>(conv::KERNELS_F16, 200);
+    convolutions_of::<bf16>(conv::KERNELS_BF16, 100);
+}
+
+fn convolutions_of<E: Element>(rows: &'static [Kernel<conv::Conv<E>>], cases: u64) {
     let mut came_apart = 0;
-    let cases = || sample(0..500u64);
+    let cases = || sample(0..cases);
     for seed in cases() {
         let random = &mut Random::new(seed + 1);
         let (batch, size) = (random.pick(&[1, 1, 2]), [1 + random.below(20), 1 + random.below(40)]);
@@ -123,17 +142,23 @@ fn convolutions() {
         p.epilogue = stages;
         let mut spans = [Span::empty(); conv::MAX_SEGMENTS];
         spans.iter_mut().zip(&src).for_each(|(span, s)| *span = lasting(random.floats(s.extent())));
-        let weight = lasting(random.floats(p.k() * padded));
+        let weight = lasting(random.floats(E::PER_WORD * p.words(E::PER_WORD) * padded));
         let args = move |dst| conv::Args { src: spans, weight, epilogue: columns, dst };
-        came_apart += usize::from(check(conv::KERNELS, &p, dst.extent(), random, args));
+        came_apart += usize::from(check(rows, &p, dst.extent(), random, args));
     }
     assert!(!has_units() || came_apart > cases().count() / 3, "{came_apart} came apart");
 }
 
 #[test]
 fn products() {
+    products_of::<f32>(gemm::KERNELS, 500);
+    products_of::<f16>(gemm::KERNELS_F16, 200);
+    products_of::<bf16>(gemm::KERNELS_BF16, 100);
+}
+
+fn products_of<E: Element>(rows: &'static [Kernel<gemm::Gemm<E>>], cases: u64) {
     let mut came_apart = 0;
-    let cases = || sample(0..500u64);
+    let cases = || sample(0..cases);
     for seed in cases() {
         let random = &mut Random::new(seed + 1);
         let (batch, m) = (random.pick(&[1, 1, 2, 3]), random.pick(&[1, 2, 7, 12, 13, 31, 64, 100]));
@@ -145,10 +170,11 @@ fn products() {
             random.pick(&[gemm::Rhs::Panels, gemm::Rhs::Strided(matrix(k, n)), gemm::Rhs::Strided(turned)]);
         let p =
             gemm::Problem { lhs: matrix(m, k), rhs, dst, alpha: random.pick(&[1.0, 0.25]), epilogue: stages };
-        let elements = if rhs == gemm::Rhs::Panels { k * panels::padded(n) } else { batch * k * n };
+        let words = k.next_multiple_of(E::PER_WORD);
+        let elements = if rhs == gemm::Rhs::Panels { words * panels::padded(n) } else { batch * k * n };
         let (lhs, rhs) = (lasting(random.floats(batch * m * k)), lasting(random.floats(elements)));
         let args = move |dst| gemm::Args { lhs, rhs, epilogue: columns, dst };
-        came_apart += usize::from(check(gemm::KERNELS, &p, dst.extent(), random, args));
+        came_apart += usize::from(check(rows, &p, dst.extent(), random, args));
     }
     assert!(!has_units() || came_apart > cases().count() / 3, "{came_apart} came apart");
 }

@@ -162,16 +162,17 @@ impl<E: Element> Family for Conv<E> {
     }
 }
 
-impl Divide for Conv {
-    type Parts = Bands<f32, Direct>;
+impl<E: Element> Divide for Conv<E> {
+    type Element = E;
+    type Parts = Bands<E, Direct, E>;
 
-    fn in_order(row: &Kernel<Self>) -> bool {
-        direct(row)
+    fn shares(row: &Kernel<Self>) -> bool {
+        !Self::EXACT || direct(row)
     }
 }
 
-/// Whether a row sums products: those that transform round otherwise.
-pub(crate) fn direct(row: &Kernel<Conv>) -> bool {
+/// Whether a row of f32 sums products: those that transform round otherwise.
+pub(crate) fn direct<E: Element>(row: &Kernel<Conv<E>>) -> bool {
     !winograd::ROWS.contains(&row.name)
 }
 

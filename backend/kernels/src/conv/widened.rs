@@ -1,5 +1,5 @@
 //! Convolution in parts, a band of output rows and some columns at a time: of f16 and bf16 as convolutions of f32, see
-//! [`crate::widen`], and of f32 for units and cores to share, see [`crate::both`].
+//! [`crate::widen`], and of any for units and cores to share, see [`crate::both`].
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -7,11 +7,11 @@ use std::ops::Range;
 use tandem_base::Strided;
 
 use super::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
-use crate::element::{Element, Format};
+use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::kernel::Kernel;
 use crate::panels::PANEL;
-use crate::widen::{MAX_SOURCES, Operands, Panels, Part, Parted, Region, Windows};
+use crate::widen::{MAX_SOURCES, Operands, Panels, Part, Parted, Region, Widened, Windows, in_place};
 
 /// How large parts are.
 struct Sizes {
@@ -49,8 +49,8 @@ struct Cut {
 }
 
 impl Cut {
-    fn new<E: Element>(p: &Problem) -> Self {
-        let sizes = if E::FORMAT == Format::F32 { SHARED } else { WIDENED };
+    fn new<E: Element, H: Element>(p: &Problem) -> Self {
+        let sizes = if in_place::<E, H>() { SHARED } else { WIDENED };
         let ([oh, _], [_, width], (parts, columns)) = (p.out_size(), p.in_size(), p.column_groups());
         let row = (width * p.in_channels() / p.groups).max(1);
         let (windows, work) = (windows(p), p.dst.elements() * p.k());
@@ -99,10 +99,20 @@ impl Algorithm for Winograd {
     const WINOGRAD: bool = true;
 }
 
-/// Rows of f32 for bands of a convolution.
-pub struct Bands<E, A>(PhantomData<(E, A)>);
+/// Bands of a convolution as convolutions of `H`.
+pub struct Bands<E, A, H = f32>(PhantomData<(E, A, H)>);
 
-impl<E: Element, A: Algorithm> Bands<E, A> {
+impl<E: Element, A: Algorithm> Widened for Bands<E, A> {
+    fn rows() -> &'static [Kernel<Conv>] {
+        KERNELS
+    }
+
+    fn takes(row: &Kernel<Conv>) -> bool {
+        super::direct(row) != A::WINOGRAD
+    }
+}
+
+impl<E: Element, A: Algorithm, H: Element> Bands<E, A, H> {
     /// What a part reads: segments, then the residual.
     fn sources(p: &Problem, place: &Place) -> [Option<Region>; MAX_SOURCES] {
         let mut src = [None; MAX_SOURCES];
@@ -143,25 +153,18 @@ impl Place {
     }
 }
 
-impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
+impl<E: Element, A: Algorithm, H: Element> Parted for Bands<E, A, H> {
     type Element = E;
+    type Held = H;
     type Narrow = Conv<E>;
-    type Wide = Conv;
-
-    fn rows() -> &'static [Kernel<Conv>] {
-        KERNELS
-    }
-
-    fn takes(row: &Kernel<Conv>) -> bool {
-        super::direct(row) != A::WINOGRAD
-    }
+    type Wide = Conv<H>;
 
     fn count(p: &Problem) -> usize {
-        if p.dst.elements() == 0 { 0 } else { p.batch() * Cut::new::<E>(p).each_image() }
+        if p.dst.elements() == 0 { 0 } else { p.batch() * Cut::new::<E, H>(p).each_image() }
     }
 
     fn part(p: &Problem, index: usize) -> Part<Self> {
-        let cut = Cut::new::<E>(p);
+        let cut = Cut::new::<E, H>(p);
         let (image, rest) = (index / cut.each_image(), index % cut.each_image());
         let (rest, column) = (rest / cut.column_parts, rest % cut.column_parts * cut.columns);
         let (band, of) = (rest / cut.parts * cut.rows, rest % cut.parts);
@@ -184,12 +187,12 @@ impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
             channels,
         };
         let problem = Problem {
-            src: src[..p.src.len()].iter().flatten().map(Region::lie::<E>).collect(),
-            dst: dst.lie::<E>(),
+            src: src[..p.src.len()].iter().flatten().map(Region::lie::<E, H>).collect(),
+            dst: dst.lie::<E, H>(),
             padding: [above, p.padding[1], below, p.padding[3]],
             groups: 1,
             shuffle: 1,
-            epilogue: Epilogue { residual: src[MAX_SEGMENTS].map(|r| r.lie::<E>()), ..p.epilogue },
+            epilogue: Epilogue { residual: src[MAX_SEGMENTS].map(|r| r.lie::<E, H>()), ..p.epilogue },
             kernel: p.kernel,
             stride: p.stride,
             dilation: p.dilation,
@@ -205,10 +208,10 @@ impl<E: Element, A: Algorithm> Parted for Bands<E, A> {
         operands
     }
 
-    fn args<'p>(args: &'p Args<'_, E>, part: &Part<Self>, wide: Operands<'p, f32>) -> Args<'p> {
+    fn args<'p>(args: &'p Args<'_, E>, part: &Part<Self>, held: Operands<'p, H>) -> Args<'p, H> {
         let mut src = [tandem_base::Span::empty(); MAX_SEGMENTS];
-        src.copy_from_slice(&wide.src[..MAX_SEGMENTS]);
-        let epilogue = args.epilogue.widened(part.column, wide.src[MAX_SEGMENTS]);
-        Args { src, weight: wide.weight, epilogue, dst: wide.dst }
+        src.copy_from_slice(&held.src[..MAX_SEGMENTS]);
+        let epilogue = args.epilogue.part(part.column, held.src[MAX_SEGMENTS]);
+        Args { src, weight: held.weight, epilogue, dst: held.dst }
     }
 }

@@ -112,8 +112,9 @@ impl<E: Element> Family for Gemm<E> {
     }
 }
 
-impl Divide for Gemm {
-    type Parts = widened::Blocks<f32>;
+impl<E: Element> Divide for Gemm<E> {
+    type Element = E;
+    type Parts = widened::Blocks<E, E>;
 }
 
 /// Every row of f32.

@@ -1,4 +1,4 @@
-//! Products block by block: of f16 and bf16 as products of f32, see [`crate::widen`], and of f32 for units and cores to
+//! Products block by block: of f16 and bf16 as products of f32, see [`crate::widen`], and of any for units and cores to
 //! share, see [`crate::both`].
 
 use std::marker::PhantomData;
@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use tandem_base::Strided;
 
 use super::{Args, Gemm, KERNELS, Problem, Rhs};
-use crate::element::{Element, Format};
+use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::kernel::Kernel;
 use crate::panels::PANEL;
-use crate::widen::{MAX_SOURCES, Operands, Panels, Part, Parted, Region};
+use crate::widen::{MAX_SOURCES, Operands, Panels, Part, Parted, Region, Widened, in_place};
 
 /// How large parts are.
 struct Sizes {
@@ -78,8 +78,8 @@ struct Cut {
 }
 
 impl Cut {
-    fn new<E: Element>(p: &Problem) -> Self {
-        let sizes = if E::FORMAT == Format::F32 { SHARED } else { WIDENED };
+    fn new<E: Element, H: Element>(p: &Problem) -> Self {
+        let sizes = if in_place::<E, H>() { SHARED } else { WIDENED };
         let [batch, m, n, k] = p.sizes();
         let rows = (sizes.lhs / k.max(1) / sizes.rows).clamp(1, 6) * sizes.rows;
         let row_parts = m.div_ceil(rows).max(1);
@@ -94,25 +94,28 @@ impl Cut {
     }
 }
 
-/// Rows of f32 for blocks of a product.
-pub struct Blocks<E>(PhantomData<E>);
+/// Blocks of a product as products of `H`.
+pub struct Blocks<E, H = f32>(PhantomData<(E, H)>);
 
-impl<E: Element> Parted for Blocks<E> {
-    type Element = E;
-    type Narrow = Gemm<E>;
-    type Wide = Gemm;
-
+impl<E: Element> Widened for Blocks<E> {
     fn rows() -> &'static [Kernel<Gemm>] {
         KERNELS
     }
+}
+
+impl<E: Element, H: Element> Parted for Blocks<E, H> {
+    type Element = E;
+    type Held = H;
+    type Narrow = Gemm<E>;
+    type Wide = Gemm<H>;
 
     fn count(p: &Problem) -> usize {
-        let cut = Cut::new::<E>(p);
+        let cut = Cut::new::<E, H>(p);
         p.sizes()[0] * cut.column_parts * cut.row_parts
     }
 
     fn part(p: &Problem, index: usize) -> Part<Self> {
-        let ([_, m, n, k], cut) = (p.sizes(), Cut::new::<E>(p));
+        let ([_, m, n, k], cut) = (p.sizes(), Cut::new::<E, H>(p));
         let (rest, row) = (index / cut.row_parts, index % cut.row_parts * cut.rows);
         let (b, column) = (rest / cut.column_parts, rest % cut.column_parts * cut.columns);
         let (rows, columns) = (cut.rows.min(m - row), cut.columns.min(n - column));
@@ -130,11 +133,12 @@ impl<E: Element> Parted for Blocks<E> {
             }
             Rhs::Strided(shape) => {
                 let region = Region::of(shape, &[b, 0, column], &[1, k, columns]);
-                (src[2], rhs) = (Some(region), Rhs::Strided(region.lie::<E>()));
+                (src[2], rhs) = (Some(region), Rhs::Strided(region.lie::<E, H>()));
             }
         }
-        let epilogue = Epilogue { residual: residual.map(|r| r.lie::<E>()), ..p.epilogue };
-        let problem = Problem { lhs: lhs.lie::<E>(), rhs, dst: dst.lie::<E>(), alpha: p.alpha, epilogue };
+        let epilogue = Epilogue { residual: residual.map(|r| r.lie::<E, H>()), ..p.epilogue };
+        let problem =
+            Problem { lhs: lhs.lie::<E, H>(), rhs, dst: dst.lie::<E, H>(), alpha: p.alpha, epilogue };
         Part { problem, src, weight, dst, column }
     }
 
@@ -148,9 +152,9 @@ impl<E: Element> Parted for Blocks<E> {
         operands
     }
 
-    fn args<'p>(args: &'p Args<'_, E>, part: &Part<Self>, wide: Operands<'p, f32>) -> Args<'p> {
-        let rhs = if part.weight.is_some() { wide.weight } else { wide.src[2] };
-        let epilogue = args.epilogue.widened(part.column, wide.src[1]);
-        Args { lhs: wide.src[0], rhs, epilogue, dst: wide.dst }
+    fn args<'p>(args: &'p Args<'_, E>, part: &Part<Self>, held: Operands<'p, H>) -> Args<'p, H> {
+        let rhs = if part.weight.is_some() { held.weight } else { held.src[2] };
+        let epilogue = args.epilogue.part(part.column, held.src[1]);
+        Args { lhs: held.src[0], rhs, epilogue, dst: held.dst }
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use tandem_base::strided::MAX_RANK;
 use tandem_base::{Span, SpanMut, Strided};
 
-use super::{MAX_SOURCES, Operands, Part, Parted, Region};
+use super::{MAX_SOURCES, Operands, Part, Parted, Region, Widened};
 use crate::element::Element;
 use crate::kernel::{ArgError, Cost, Family, Kernel, check_disjoint, check_in_place, check_len};
 use crate::unfused::Unfused;
@@ -116,12 +116,9 @@ impl<F: Apart, E: Element> Family for Halved<F, E> {
 
 impl<F: Apart, E: Element> Parted for Halved<F, E> {
     type Element = E;
+    type Held = f32;
     type Narrow = Self;
     type Wide = F;
-
-    fn rows() -> &'static [Kernel<F>] {
-        F::rows()
-    }
 
     fn count(p: &F::Problem) -> usize {
         F::count(p)
@@ -138,6 +135,12 @@ impl<F: Apart, E: Element> Parted for Halved<F, E> {
 
     fn args<'p>(args: &'p HalvedArgs<'_, E>, _: &Part<Self>, wide: Operands<'p, f32>) -> F::Args<'p> {
         F::args(wide.src, args.constants, wide.dst)
+    }
+}
+
+impl<F: Apart, E: Element> Widened for Halved<F, E> {
+    fn rows() -> &'static [Kernel<F>] {
+        F::rows()
     }
 }
 

@@ -2,7 +2,7 @@
 //! by a row of f32, and the result rounded to where it belongs.
 //!
 //! One row for each instruction set does this for a family ([`row`]); a family says how its problems come apart
-//! ([`Parted`]). Sums are f32 and stages of an epilogue round nothing, so a result is rounded once.
+//! ([`Parted`]) and what computes the parts ([`Widened`]). Sums are f32 and stages of an epilogue round nothing, so a result is rounded once.
 
 mod bands;
 mod family;
@@ -21,28 +21,23 @@ use crate::simd::Simd;
 pub(crate) use bands::{Band, Windows};
 pub use family::{Apart, Halved, HalvedArgs};
 pub(crate) use family::{Blocks, MAX_CONSTANTS, Piece, Shapes, tables};
+pub(crate) use region::in_place;
 use region::{Narrow, Widen, WidenPanels};
 pub use region::{Panels, Region};
 
 /// Most operands of a part beside weights and destination.
 pub const MAX_SOURCES: usize = 5;
 
-/// A family of 16-bit floats whose problems are computed as several problems of f32.
+/// A family whose problems are computed as several problems: where they are, or as problems of f32.
 pub trait Parted: 'static {
     /// The element.
     type Element: Element;
+    /// That of parts, the same where they are computed where they are.
+    type Held: Element;
     /// The family.
     type Narrow: Family;
-    /// The family of f32.
+    /// That of parts.
     type Wide: Family;
-
-    /// Rows of f32 that may compute a part; one of them takes any.
-    fn rows() -> &'static [Kernel<Self::Wide>];
-
-    /// Whether a row of f32 is one of these.
-    fn takes(_row: &Kernel<Self::Wide>) -> bool {
-        true
-    }
 
     /// Number of parts: a function of the problem only.
     fn count(p: &Problem<Self>) -> usize;
@@ -54,7 +49,22 @@ pub trait Parted: 'static {
     fn operands<'p>(p: &Problem<Self>, args: &'p Args<'_, Self>) -> Operands<'p, Self::Element>;
 
     /// Arguments of the part's problem.
-    fn args<'p>(args: &'p Args<'_, Self>, part: &Part<Self>, wide: Operands<'p, f32>) -> WideArgs<'p, Self>;
+    fn args<'p>(
+        args: &'p Args<'_, Self>,
+        part: &Part<Self>,
+        held: Operands<'p, Self::Held>,
+    ) -> WideArgs<'p, Self>;
+}
+
+/// A family of 16-bit floats whose parts are problems of f32.
+pub trait Widened: Parted<Held = f32> {
+    /// Rows of f32 that may compute a part; one of them takes any.
+    fn rows() -> &'static [Kernel<Self::Wide>];
+
+    /// Whether a row of f32 is one of these.
+    fn takes(_row: &Kernel<Self::Wide>) -> bool {
+        true
+    }
 }
 
 pub type Problem<F> = <<F as Parted>::Narrow as Family>::Problem;
@@ -77,7 +87,7 @@ impl<E> Operands<'_, E> {
 
 /// A part of a problem.
 pub struct Part<F: Parted + ?Sized> {
-    /// Its problem in f32, operands lying as their regions say.
+    /// Its problem, operands lying as their regions say.
     pub problem: <F::Wide as Family>::Problem,
     /// What it reads.
     pub src: [Option<Region>; MAX_SOURCES],
@@ -89,7 +99,7 @@ pub struct Part<F: Parted + ?Sized> {
     pub column: usize,
 }
 
-impl<F: Parted + ?Sized> Part<F> {
+impl<F: Widened + ?Sized> Part<F> {
     /// f32 of every source, of weights and destination, each rounded up to whole cache lines.
     fn sizes(&self) -> [usize; MAX_SOURCES + 2] {
         let mut sizes = [0; MAX_SOURCES + 2];
@@ -144,13 +154,13 @@ fn samples(count: usize) -> impl Iterator<Item = usize> {
     [0, count / 2, count.saturating_sub(1)].into_iter().take(count.min(3))
 }
 
-pub(crate) fn supports<F: Parted>(p: &Problem<F>, isa: Isa) -> Result<(), crate::kernel::Refusal> {
+pub(crate) fn supports<F: Widened>(p: &Problem<F>, isa: Isa) -> Result<(), crate::kernel::Refusal> {
     let taken = samples(F::count(p)).all(|i| F::part(p, i).row(isa).is_some());
     if taken { Ok(()) } else { Err("no row of f32 takes a part") }
 }
 
 /// The parts' times, and what converting takes.
-pub(crate) fn ns<F: Parted>(p: &Problem<F>, rates: &Rates, isa: Isa) -> f64 {
+pub(crate) fn ns<F: Widened>(p: &Problem<F>, rates: &Rates, isa: Isa) -> f64 {
     let count = F::count(p);
     if count == 0 {
         return 100.0;
@@ -163,7 +173,7 @@ pub(crate) fn ns<F: Parted>(p: &Problem<F>, rates: &Rates, isa: Isa) -> f64 {
 }
 
 /// Each worker's: operands, then what the row of f32 shares, then its scratch.
-pub(crate) fn workspace<F: Parted>(p: &Problem<F>, isa: Isa) -> Workspace {
+pub(crate) fn workspace<F: Widened>(p: &Problem<F>, isa: Isa) -> Workspace {
     let bytes = |index| {
         let part = F::part(p, index);
         let row = part.row(isa).map_or(Workspace::default(), |row| (row.workspace)(&part.problem));
@@ -183,7 +193,7 @@ struct Held {
 ///
 /// # Safety
 /// The contract of [`crate::kernel::RunFn`]; the CPU has the vector's instructions, which are those of `isa`.
-pub(crate) unsafe fn run<'p, F: Parted, V: Simd>(
+pub(crate) unsafe fn run<'p, F: Widened, V: Simd>(
     p: &Problem<F>,
     args: &'p Args<'_, F>,
     tiles: Range<usize>,
@@ -213,7 +223,7 @@ pub(crate) unsafe fn run<'p, F: Parted, V: Simd>(
 ///
 /// # Safety
 /// As [`run`].
-unsafe fn widen<'a, F: Parted, V: Simd>(
+unsafe fn widen<'a, F: Widened, V: Simd>(
     part: &Part<F>,
     narrow: &Operands<'_, F::Element>,
     held: &mut Held,

@@ -19,6 +19,11 @@ pub struct Region {
     pub dense: Strided,
 }
 
+/// Whether parts are computed where they are.
+pub(crate) fn in_place<E: Element, H: Element>() -> bool {
+    E::FORMAT == H::FORMAT
+}
+
 impl Region {
     /// From `offset` on, with the operand's strides.
     pub fn new(offset: usize, sizes: &[usize], strides: &[usize]) -> Self {
@@ -26,9 +31,9 @@ impl Region {
         Self { offset, shape, dense: packed(&shape) }
     }
 
-    /// As a part's problem has it: a copy in f32 of halves, f32 where they are.
-    pub(crate) fn lie<E: Element>(&self) -> Strided {
-        if E::FORMAT == Format::F32 { self.shape } else { self.dense }
+    /// As a part's problem has it: where it is, or a copy in another format.
+    pub(crate) fn lie<E: Element, H: Element>(&self) -> Strided {
+        if in_place::<E, H>() { self.shape } else { self.dense }
     }
 
     /// The elements of `shape` from `first` on, along every dimension `sizes` of them.
