@@ -23,11 +23,14 @@ use same::Twin;
 use samples::Sample;
 pub(crate) use samples::is_dynamic;
 
+/// Indices of the expressions of values' sizes.
+type Exprs = HashMap<ValueId, Vec<i32>>;
+
 /// Expressions of the sizes of a graph's values; -1 and values that are missing have constant sizes.
 #[derive(Default)]
 pub(crate) struct Dims {
     pub symbols: Symbols,
-    pub of: HashMap<ValueId, Vec<i32>>,
+    pub of: Exprs,
     /// Values of all expressions where symbols are at their upper bounds.
     pub upper: Vec<Option<i64>>,
 }
@@ -127,7 +130,7 @@ fn lowered<'a>(
     constants: &'a dyn ConstantSource,
     options: Option<&Options>,
     samples: &[Sample],
-) -> Result<(Graph<'a>, HashMap<ValueId, Vec<i32>>, Symbols), LowerError> {
+) -> Result<(Graph<'a>, Exprs, Symbols), LowerError> {
     let symbols = Symbols::of_subgraph(subgraph).map_err(whole)?;
     let upper = samples::upper(&symbols).shapes(subgraph);
     let mut graphs = vec![];
@@ -154,11 +157,7 @@ fn lowered<'a>(
 }
 
 /// With those expressions only that something reads.
-fn pruned<'a>(
-    mut graph: Graph<'a>,
-    mut of: HashMap<ValueId, Vec<i32>>,
-    symbols: &Symbols,
-) -> (Graph<'a>, Dims) {
+fn pruned<'a>(mut graph: Graph<'a>, mut of: Exprs, symbols: &Symbols) -> (Graph<'a>, Dims) {
     let symbols = prune::prune(symbols, &mut graph, &mut of);
     let upper = samples::upper(&symbols).values;
     (graph, Dims { symbols, of, upper })
@@ -172,11 +171,7 @@ struct Sizes<'s, 'a> {
 
 impl Sizes<'_, '_> {
     /// Expressions for starts of slices and for the sizes of all values that are inputs or computed.
-    fn starts_and_dims(
-        &mut self,
-        graph: &mut Graph<'_>,
-        subgraph: &SubgraphT,
-    ) -> Result<HashMap<ValueId, Vec<i32>>, LowerError> {
+    fn starts_and_dims(&mut self, graph: &mut Graph<'_>, subgraph: &SubgraphT) -> Result<Exprs, LowerError> {
         let mut of = HashMap::new();
         for &id in &graph.inputs {
             of.insert(id, self.dims(graph, subgraph, id).map_err(whole)?);
@@ -237,11 +232,7 @@ impl Sizes<'_, '_> {
 }
 
 /// The graph at another size.
-fn at<'a>(
-    graph: &Graph<'a>,
-    of: &HashMap<ValueId, Vec<i32>>,
-    sample: &Sample,
-) -> Result<Graph<'a>, LowerError> {
+fn at<'a>(graph: &Graph<'a>, of: &Exprs, sample: &Sample) -> Result<Graph<'a>, LowerError> {
     let value = |expr: i32| sample.values.get(expr as usize).copied().flatten();
     let mut there = graph.clone();
     for (&id, dims) in of.iter().filter(|(id, _)| !matches!(graph.value(**id).origin, Origin::Integer)) {
