@@ -33,7 +33,8 @@ _FUNCTIONS = {
 }
 
 
-_NAMED = re.compile(r'lower: \w+: \S+ "(.*?)": (.*)', re.DOTALL)
+# The stage, perhaps sizes and the stage there, the operator and the node's name, what is wrong.
+_MESSAGE = re.compile(r'lower: \w+: (where .*?: )?(?:lower: \w+: )?\S+ "(.*?)": (.*)', re.DOTALL)
 
 
 @dataclass
@@ -79,9 +80,8 @@ def refusal(subgraph: bytes, constants: dict[str, torch.Tensor]) -> Refusal | No
     if compiler.tandem_lower_check(subgraph, len(subgraph), array, len(array)) == 0:
         return None
     message = compiler.tandem_lower_last_error().decode()
-    # The stage, the operator and the node's name come first.
-    named = _NAMED.match(message)
-    return Refusal(*named.groups()) if named else Refusal("", message)
+    named = _MESSAGE.match(message)
+    return Refusal(named[2], (named[1] or "") + named[3]) if named else Refusal("", message)
 
 
 def _array(constants: dict[str, torch.Tensor]) -> ctypes.Array:
