@@ -47,6 +47,16 @@ macro_rules! engine {
                 unsafe { inner(filters) }
             }
 
+            unsafe fn turn(src: *const f32, dst: (*mut f32, usize), rows: usize) {
+                #[target_feature(enable = $features)]
+                unsafe fn inner(src: *const f32, dst: (*mut f32, usize), rows: usize) {
+                    // SAFETY: see above.
+                    unsafe { transform::turn::<$lanes>(src, dst, rows) }
+                }
+                // SAFETY: see above.
+                unsafe { inner(src, dst, rows) }
+            }
+
             unsafe fn multiply(product: &Product<'_>, rows: usize, width: usize) {
                 #[target_feature(enable = $features)]
                 unsafe fn inner<const ROWS: usize, const COLUMNS: usize>(product: &Product<'_>) {

@@ -64,8 +64,10 @@ struct Costs {
     width: usize,
     /// Share of the multiply-add rate the products reach.
     share: f64,
-    /// Transforms in elements of element-wise work: an input of 16 channels, a filter of 16 columns, an output of 16.
+    /// Transforms in elements of element-wise work: an input of 16 channels and what turning it adds, a filter of 16
+    /// columns, an output of 16.
     input: f64,
+    turn: f64,
     filter: f64,
     output: f64,
 }

@@ -11,7 +11,7 @@ use crate::kernel::Kernel;
 
 // Assumed, not measured: those of eight lanes of AVX2.
 pub(super) const COSTS: Costs =
-    Costs { width: Neon::WIDTH, share: 0.94, input: 600.0, filter: 280.0, output: 800.0 };
+    Costs { width: Neon::WIDTH, share: 0.94, input: 600.0, turn: 330.0, filter: 280.0, output: 800.0 };
 
 /// F(4x4, 3x3) on NEON, products of 6 tiles and 16 columns.
 pub(in crate::conv) const NEON: Kernel<Conv> = Kernel {

@@ -4,6 +4,8 @@
 //! inputs of one group, a unit multiplies those of the group before it, frequency by frequency, and cores transform the
 //! products of the one before that and store them. What lies between stages has two buffers that take turns. Transforms are
 //! those of the row of cores, and products sum in its order of channels; so the bits are that row's, whoever computes what.
+//!
+//! A unit reads inputs channel by channel: where they lie so, it copies none to a slab, and cores turn them instead.
 
 use std::ops::Range;
 
@@ -27,8 +29,9 @@ const GROUP_BYTES: usize = 1 << 20;
 const POSITIONS: usize = 32;
 /// Groups that planes are cut to where their tiles suffice: fewer would leave the ends of the pipeline in the way.
 const GROUPS: usize = 4;
-/// Tiles of an image that cores transform at a time.
+/// Tiles of an image that cores transform at a time, and that they transform and turn.
 const TOGETHER: usize = 4;
+const TURNED: usize = 16;
 /// Buffers of transformed inputs, and of products.
 const BUFFERS: usize = 2;
 
@@ -60,7 +63,7 @@ struct Piece {
     of: Range<usize>,
 }
 
-type OnCores = unsafe fn(&Pipeline, &Args<'_>, usize, Range<usize>, SpanMut<'_, u8>);
+type OnCores = unsafe fn(&Pipeline, &Args<'_>, usize, Range<usize>, [SpanMut<'_, u8>; 2]);
 
 /// A convolution that units and cores compute together.
 pub struct Pipeline {
@@ -68,6 +71,8 @@ pub struct Pipeline {
     plan: Plan,
     /// Tiles of a group.
     group: usize,
+    /// Whether inputs lie channel by channel, not tile by tile.
+    turned: bool,
     unit: &'static Kernel<Gemm>,
     /// Multiplies where no unit is free.
     cores: &'static Kernel<Gemm>,
@@ -90,24 +95,16 @@ fn on_cores(isa: Isa) -> Option<(OnCores, Costs)> {
 }
 
 impl Pipeline {
-    /// Cuts a problem for a row of units and one of cores that multiply, and a Winograd row of these cores.
+    /// Cuts a problem for a row of units and one of cores that multiply, and a Winograd row of these cores, to groups of
+    /// about so many bytes.
     ///
     /// # Errors
     /// Why it is not for both: a size of 0, or a row that does not take it.
-    pub fn new(
+    fn new(
         problem: Problem,
-        unit: &'static Kernel<Gemm>,
-        cores: &'static Kernel<Gemm>,
+        [unit, cores]: [&'static Kernel<Gemm>; 2],
         row: &'static Kernel<Conv>,
-    ) -> Result<Self, Refusal> {
-        Self::of_groups(problem, unit, cores, row, GROUP_BYTES)
-    }
-
-    fn of_groups(
-        problem: Problem,
-        unit: &'static Kernel<Gemm>,
-        cores: &'static Kernel<Gemm>,
-        row: &'static Kernel<Conv>,
+        turned: bool,
         bytes: usize,
     ) -> Result<Self, Refusal> {
         supports(&problem)?;
@@ -121,8 +118,8 @@ impl Pipeline {
         let even = plan.tiles().div_ceil(GROUPS);
         let group = fitting.min(even).max(1).next_multiple_of(POSITIONS).min(plan.tiles());
         let workspace = Workspace::default();
-        let mut all = Self { problem, plan, group, unit, cores, row, costs, on_cores, workspace };
-        let mut per_worker = 0;
+        let mut all = Self { problem, plan, group, turned, unit, cores, row, costs, on_cores, workspace };
+        let mut per_worker = if turned { 4 * FREQUENCIES * all.turning_plane() } else { 0 };
         for tiles in [group, all.tiles_of(all.groups() - 1).len()] {
             let product = all.product(tiles);
             for row in [unit, cores] {
@@ -156,9 +153,19 @@ impl Pipeline {
         self.channels() * self.width()
     }
 
-    /// f32 from one frequency of `[frequency][tile][channel]` to the next.
+    /// f32 from one frequency of `[frequency][tile][channel]`, or `[frequency][channel][tile]`, to the next.
     fn input_plane(&self) -> usize {
         odd_lines(self.group * self.channels())
+    }
+
+    /// f32 from one frequency of `[frequency][block][tile][16]`, which are to be turned, to the next.
+    fn turning_plane(&self) -> usize {
+        odd_lines(TURNED * self.channels())
+    }
+
+    /// Tiles that a piece of a stage has.
+    fn together(&self, stage: Stage) -> usize {
+        if self.turned && stage == Stage::Input { TURNED } else { TOGETHER }
     }
 
     /// f32 from one frequency of `[frequency][tile][column]` to the next.
@@ -172,11 +179,13 @@ impl Pipeline {
 
     /// One frequency of a group of so many tiles.
     fn product(&self, tiles: usize) -> gemm::Problem {
-        let matrix = |columns, row| Strided::new(&[1, tiles, columns], &[0, row, 1]);
+        let matrix =
+            |columns, steps: [usize; 2]| Strided::new(&[1, tiles, columns], &[0, steps[0], steps[1]]);
+        let inputs = if self.turned { [1, self.group] } else { [self.channels(), 1] };
         gemm::Problem {
-            lhs: matrix(self.channels(), self.channels()),
+            lhs: matrix(self.channels(), inputs),
             rhs: gemm::Rhs::Panels,
-            dst: matrix(self.plan.columns, self.width()),
+            dst: matrix(self.plan.columns, [self.width(), 1]),
             alpha: 1.0,
             epilogue: Epilogue::default(),
         }
@@ -190,7 +199,10 @@ impl Pipeline {
     /// Tiles of a stage in a phase.
     fn in_stage(&self, stage: Stage, phase: usize) -> usize {
         let Some(group) = self.group(stage, phase) else { return 0 };
-        if stage == Stage::Multiply { FREQUENCIES } else { self.tiles_of(group).len().div_ceil(TOGETHER) }
+        if stage == Stage::Multiply {
+            return FREQUENCIES;
+        }
+        self.tiles_of(group).len().div_ceil(self.together(stage))
     }
 
     /// What tiles of a phase behind the filters are.
@@ -205,7 +217,7 @@ impl Pipeline {
                 Stage::Multiply => here,
                 Stage::Output | Stage::Input => {
                     let all = self.tiles_of(group);
-                    let at = |piece: usize| (all.start + piece * TOGETHER).min(all.end);
+                    let at = |piece: usize| (all.start + piece * self.together(stage)).min(all.end);
                     at(here.start)..at(here.end)
                 }
             };
@@ -258,7 +270,7 @@ unsafe fn transform<E: run::Engine>(
     args: &Args<'_>,
     phase: usize,
     tiles: Range<usize>,
-    shared: SpanMut<'_, u8>,
+    [shared, scratch]: [SpanMut<'_, u8>; 2],
 ) {
     let memory: *mut f32 = shared.ptr().cast();
     let none = std::ptr::null_mut();
@@ -272,7 +284,12 @@ unsafe fn transform<E: run::Engine>(
         for piece in all.pieces(phase, tiles) {
             let first = all.tiles_of(piece.group).start;
             let [inputs, products] = all.buffers(piece.group);
-            if piece.stage == Stage::Input {
+            if piece.stage == Stage::Input && all.turned {
+                for start in piece.of.clone().step_by(TURNED) {
+                    let tiles = start..(start + TURNED).min(piece.of.end);
+                    turn::<E>(all, &job, tiles, memory.add(inputs + start - first), scratch.ptr().cast());
+                }
+            } else if piece.stage == Stage::Input {
                 for tile in piece.of {
                     let dst = memory.add(inputs + (tile - first) * all.channels());
                     job.inputs::<E>(tile, dst, [all.input_plane(), BLOCK]);
@@ -280,6 +297,33 @@ unsafe fn transform<E: run::Engine>(
             } else {
                 let src = memory.add(products + (piece.of.start - first) * all.width());
                 job.outputs::<E>(0..all.width(), piece.of, src, [all.product_plane(), all.width()]);
+            }
+        }
+    }
+}
+
+/// Transforms the inputs of up to [`TURNED`] tiles and turns them to `dst`, where channels are a group's tiles apart.
+///
+/// # Safety
+/// As [`transform`]; the scratch has room for [`FREQUENCIES`] turning planes.
+unsafe fn turn<E: run::Engine>(
+    all: &Pipeline,
+    job: &Job<'_, '_>,
+    tiles: Range<usize>,
+    dst: *mut f32,
+    scratch: *mut f32,
+) {
+    let (plane, step, count) = (all.turning_plane(), TURNED * BLOCK, tiles.len());
+    // SAFETY: the caller's.
+    unsafe {
+        for (slot, tile) in tiles.enumerate() {
+            job.inputs::<E>(tile, scratch.add(slot * BLOCK), [plane, step]);
+        }
+        for frequency in 0..FREQUENCIES {
+            for block in 0..all.plan.blocks() {
+                let src = scratch.add(frequency * plane + block * step);
+                let dst = dst.add(frequency * all.input_plane() + block * BLOCK * all.group);
+                E::turn(src, (dst, all.group), count);
             }
         }
     }
@@ -313,10 +357,11 @@ impl Pipelined for Pipeline {
             let rows = KERNELS.iter().filter(move |row| ROWS.contains(&row.name) && isa.has(row.isa));
             rows.filter_map(move |row| {
                 let cores = gemm::KERNELS.iter().find(|cores| cores.isa == row.isa)?;
-                Self::new(problem.clone(), unit, cores, row).ok()
+                let new = |turned| Self::new(problem.clone(), [unit, cores], row, turned, GROUP_BYTES).ok();
+                Some([false, true].into_iter().filter_map(new).collect::<Vec<_>>())
             })
         };
-        units(isa).flat_map(cores).collect()
+        units(isa).flat_map(cores).flatten().collect()
     }
 
     fn problem(&self) -> &Problem {
@@ -342,7 +387,8 @@ impl Pipelined for Pipeline {
     fn stages(&self, rates: &Rates) -> Stages {
         let (plan, costs) = (&self.plan, &self.costs);
         let (rows, columns) = (self.channels() as f64, (self.width() / BLOCK) as f64);
-        let transforms = plan.blocks() as f64 * costs.input + columns * costs.output;
+        let input = if self.turned { costs.input + costs.turn } else { costs.input };
+        let transforms = plan.blocks() as f64 * input + columns * costs.output;
         // As in the row of cores, half the time of operands out of memory does not hide.
         let memory = 0.5 * <Conv>::cost(&self.problem).bytes / rates.dram_gbs;
         let acts = rates.epilogue_ns(&self.problem.epilogue, self.problem.dst.elements());
@@ -383,7 +429,7 @@ impl Pipelined for Pipeline {
             for piece in self.pieces(phase, tiles.start..split) {
                 self.multiply(row, &piece, shared, scratch);
             }
-            (self.on_cores)(self, args, phase, split..tiles.end, shared);
+            (self.on_cores)(self, args, phase, split..tiles.end, [shared, scratch]);
         }
     }
 }

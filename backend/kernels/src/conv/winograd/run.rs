@@ -20,6 +20,8 @@ pub(super) trait Engine {
     unsafe fn input(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize);
     unsafe fn gather(patch: Patch, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32);
     unsafe fn filter(filters: Filters);
+    /// dst[c][r] = src[r][c] of `rows` rows of 16; rows of the destination are as far apart as it says.
+    unsafe fn turn(src: *const f32, dst: (*mut f32, usize), rows: usize);
     /// The product for `rows` of 1 to `ROWS` tiles and `width` of 16 or `WIDTH` columns.
     unsafe fn multiply(product: &Product<'_>, rows: usize, width: usize);
     unsafe fn output(output: &Output);

@@ -204,6 +204,18 @@ pub(super) unsafe fn filter<V: Simd>(f: Filters) {
     }
 }
 
+/// dst[c][r] = src[r][c] of `rows` rows of a block.
+#[inline(always)]
+pub(super) unsafe fn turn<V: Simd>(src: *const f32, (dst, step): (*mut f32, usize), rows: usize) {
+    for row in (0..rows).step_by(V::LANES) {
+        for column in (0..BLOCK).step_by(V::LANES) {
+            let (src, dst) = (src.wrapping_add(row * BLOCK + column), dst.wrapping_add(column * step + row));
+            // SAFETY: the caller's.
+            unsafe { V::transpose((src, BLOCK), (dst, step), (rows - row).min(V::LANES), V::LANES) }
+        }
+    }
+}
+
 /// Rows and pixels of an image in elements.
 #[derive(Clone, Copy)]
 pub(super) struct Image<P> {

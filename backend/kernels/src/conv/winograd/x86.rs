@@ -11,9 +11,9 @@ use crate::kernel::Kernel;
 
 // Costs are measured on one Zen 4 core of 118 GFLOP/s and 8 Gelement/s, for which both rows must be priced alike.
 pub(super) const AVX512_COSTS: Costs =
-    Costs { width: Zmm::WIDTH, share: 0.98, input: 400.0, filter: 230.0, output: 380.0 };
+    Costs { width: Zmm::WIDTH, share: 0.98, input: 400.0, turn: 330.0, filter: 230.0, output: 380.0 };
 pub(super) const AVX2_COSTS: Costs =
-    Costs { width: Ymm::WIDTH, share: 0.94, input: 600.0, filter: 280.0, output: 800.0 };
+    Costs { width: Ymm::WIDTH, share: 0.94, input: 600.0, turn: 330.0, filter: 280.0, output: 800.0 };
 
 /// F(4x4, 3x3) on AVX-512, products of 12 tiles and 32 columns.
 pub(in crate::conv) const AVX512: Kernel<Conv> = Kernel {

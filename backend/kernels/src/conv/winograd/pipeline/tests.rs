@@ -28,7 +28,9 @@ fn check(case: &Case, random: &mut Random, how: impl FnOnce(&dyn Task, &mut Rand
     }
     let (unit, cores, row) = (random.pick(&units), random.pick(&cores), random.pick(&rows));
     let bytes = random.pick(&[1, 100_000, GROUP_BYTES]);
-    let Ok(all) = Pipeline::of_groups(data.problem.clone(), unit, cores, row, bytes) else { return false };
+    let turned = random.below(2) == 0;
+    let made = Pipeline::new(data.problem.clone(), [unit, cores], row, turned, bytes);
+    let Ok(all) = made else { return false };
     let mut together = vec![CANARY; data.problem.dst.extent() + 32];
     let mut shared = poisoned(all.workspace().shared);
     let task = all.bind(data.args(&mut together), SpanMut::from(shared.bytes_mut())).unwrap();
