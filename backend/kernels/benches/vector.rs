@@ -11,7 +11,7 @@ use tandem_base::strided::MAX_RANK;
 use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
 use tandem_kernels::elementwise::{self, Func};
 use tandem_kernels::moves::{self, Edge};
-use tandem_kernels::{Act, Family, Kernel, Rates, peak, select};
+use tandem_kernels::{Act, Family, Kernel, Rates, attention, peak, select, softmax};
 
 /// Time given to one row on one shape.
 const BUDGET: Duration = Duration::from_millis(80);
@@ -205,6 +205,33 @@ fn movement(b: &Bench) {
     );
 }
 
+fn attending(b: &Bench) {
+    for [rows, n] in [[256, 1024], [2364, 197]] {
+        let shape = Strided::contiguous(&[rows, n]);
+        let (data, mut out) = (floats(rows * n), floats(rows * n));
+        let dst = span_mut(&mut out);
+        let problem = softmax::Problem { src: shape, dst: shape, dim: 1, log: false };
+        let args = || softmax::Args { src: span(&data), dst };
+        b.rows(&format!("softmax [{rows},{n}]"), softmax::KERNELS, &problem, args);
+    }
+    for [heads, t, s, d] in [[12, 197, 197, 64], [8, 1024, 1024, 64], [4, 4096, 64, 16], [8, 1, 1024, 64]] {
+        let heads_of = |n| Strided::with_order(&[1, heads, n, d], &[0, 2, 1, 3]);
+        let [q, k] = [t, s].map(heads_of);
+        let [queries, keys, values] = [q, k, k].map(|of| floats(of.extent()));
+        let mut out = floats(q.extent());
+        let dst = span_mut(&mut out);
+        let problem = attention::Problem { q, k, v: k, mask: None, dst: q, scale: 0.125, causal: false };
+        let args = || attention::Args {
+            q: span(&queries),
+            k: span(&keys),
+            v: span(&values),
+            mask: Span::empty(),
+            dst,
+        };
+        b.rows(&format!("attention {heads}x{t}x{s} d{d}"), attention::KERNELS, &problem, args);
+    }
+}
+
 fn main() {
     let filter = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let scalar = std::env::args().any(|a| a == "--scalar");
@@ -212,4 +239,5 @@ fn main() {
     println!("multiply-add peak {:.1} GFLOP/s; `<` marks the row selection picks", b.peak);
     elementwise(&b);
     movement(&b);
+    attending(&b);
 }

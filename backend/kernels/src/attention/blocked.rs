@@ -18,7 +18,8 @@ use crate::product::{Geometry, Matrix, Panels, Segment, Tile, pack, run_tiles};
 use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512};
-use crate::simd::{Simd, entries, load_padded, math};
+use crate::simd::{Simd, entries};
+use crate::softmax::row;
 
 /// Keys of a block, and the distance between its rows of scores: no power of two, so that rows share no cache set.
 pub(super) const KEYS: usize = 1024;
@@ -106,9 +107,9 @@ fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, work: f64) -> f64 {
 }
 
 /// Element-wise work that a score takes until it is a weight, of each instruction set: timed on AVX, counted on NEON.
-pub(super) const WORK_AVX512: f64 = 2.3;
-pub(super) const WORK_AVX2: f64 = 9.0;
-pub(super) const WORK_NEON: f64 = 5.0;
+pub(super) const WORK_AVX512: f64 = 1.8;
+pub(super) const WORK_AVX2: f64 = 2.9;
+pub(super) const WORK_NEON: f64 = 3.0;
 
 /// What a head takes besides.
 const HEAD_NS: f64 = 300.0;
@@ -245,7 +246,7 @@ unsafe fn queries<V: Tile>(
             weighted.run::<V>(rows, 1.0, (dst, d[2]), if start > 0 { sofar } else { None });
         }
         for row in 0..if seen > 0 { rows } else { 0 } {
-            scale_row::<V>(dst.add(row * d[2]), s.dv, share(*sums.add(row)));
+            row::scale::<V>(dst.add(row * d[2]), s.dv, share(*sums.add(row)));
         }
     }
 }
@@ -324,90 +325,51 @@ pub(super) unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Bloc
         // SAFETY: the caller's: rows of scores, maxima, sums and the destination are this tile's.
         unsafe {
             let scores = block.scores.add(row * block.step);
-            if block.scale != 1.0 {
-                scale_row::<V>(scores, n, block.scale);
-            }
+            let mut factor = block.scale;
             if let Some(mask) = &p.mask {
                 let m = mask.strides();
                 let at = b * m[0] + h * m[1] + (first + row) * m[2] + keys.start * m[3];
-                add_mask::<V>(scores, args.mask.ptr().add(at), m[3], n);
+                add_mask::<V>(scores, factor, args.mask.ptr().add(at), m[3], n);
+                factor = 1.0;
+            } else if factor <= 0.0 {
+                row::scale::<V>(scores, n, factor);
+                factor = 1.0;
             }
             let (old, before) = match keys.start {
                 0 => (f32::NEG_INFINITY, 0.0),
                 _ => (*block.largest.add(row), *block.sums.add(row)),
             };
-            let largest = old.max(largest::<V>(scores, n));
+            let largest = old.max(row::largest::<V>(scores, n) * factor);
             *block.largest.add(row) = largest;
             // Without a key to see every weight is 0; exponentials of -inf are.
             let about = if largest == f32::NEG_INFINITY { 0.0 } else { largest };
-            let sum = exponentials::<V>(scores, n, about);
+            let sum = row::exponentials::<V, true>(scores, scores, n, [factor, about]);
             scores.add(n).write_bytes(0, keys.len() - n);
             let shrink = if keys.start == 0 || old == largest { 1.0 } else { (old - about).exp() };
             *block.sums.add(row) = before * shrink + sum;
             if shrink != 1.0 {
-                scale_row::<V>(block.dst.add(row * p.dst.stride(2)), p.dst.size(3), shrink);
+                row::scale::<V>(block.dst.add(row * p.dst.stride(2)), p.dst.size(3), shrink);
             }
         }
     }
 }
 
+/// x = factor * x + mask
 #[inline(always)]
-unsafe fn add_mask<V: Simd>(scores: *mut f32, mask: *const f32, step: usize, n: usize) {
+unsafe fn add_mask<V: Simd>(x: *mut f32, factor: f32, mask: *const f32, step: usize, n: usize) {
     // SAFETY: the caller's.
     unsafe {
         if step != 1 {
             for i in 0..n {
-                *scores.add(i) += *mask.add(i * step);
+                *x.add(i) = factor * *x.add(i) + *mask.add(i * step);
             }
             return;
         }
-        for i in (0..n).step_by(V::LANES) {
-            let lanes = (n - i).min(V::LANES);
-            let x = V::load_first(scores.add(i), lanes) + V::load_first(mask.add(i), lanes);
-            x.store_first(scores.add(i), lanes);
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn largest<V: Simd>(x: *const f32, n: usize) -> f32 {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut all = [V::splat(f32::NEG_INFINITY); 2];
-        for i in (0..n).step_by(V::LANES) {
-            let x = load_padded::<V>(x.add(i), (n - i).min(V::LANES), f32::NEG_INFINITY);
-            all[i / V::LANES % 2] = x.max(all[i / V::LANES % 2]);
-        }
-        all[0].max(all[1]).largest()
-    }
-}
-
-/// x = e^(x - about); returns the sum.
-#[inline(always)]
-unsafe fn exponentials<V: Simd>(x: *mut f32, n: usize, about: f32) -> f32 {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut sums = [V::splat(0.0); 2];
-        let about = V::splat(about);
-        for i in (0..n).step_by(V::LANES) {
-            let lanes = (n - i).min(V::LANES);
-            let e = math::exp(load_padded::<V>(x.add(i), lanes, f32::NEG_INFINITY) - about);
-            e.store_first(x.add(i), lanes);
-            sums[i / V::LANES % 2] = sums[i / V::LANES % 2] + e;
-        }
-        (sums[0] + sums[1]).sum()
-    }
-}
-
-#[inline(always)]
-unsafe fn scale_row<V: Simd>(row: *mut f32, n: usize, factor: f32) {
-    // SAFETY: the caller's.
-    unsafe {
-        for i in (0..n).step_by(V::LANES) {
-            let lanes = (n - i).min(V::LANES);
-            let x = V::load_first(row.add(i), lanes) * V::splat(factor);
-            x.store_first(row.add(i), lanes);
-        }
+        let factor = V::splat(factor);
+        row::vectors!(V, n, |i, lanes| {
+            let y = V::load_first(x.add(i), lanes) * factor + V::load_first(mask.add(i), lanes);
+            y.store_first(x.add(i), lanes);
+        });
     }
 }
 
@@ -428,7 +390,7 @@ pub(super) const AVX512: Kernel<Attention> = Kernel {
     name: "avx512-online-14x32",
     isa: Isa::AVX512,
     supports,
-    ns: |p, rates| ns::<Avx512>(p, rates, 0.85, WORK_AVX512),
+    ns: |p, rates| ns::<Avx512>(p, rates, 0.88, WORK_AVX512),
     phases: |_| 2,
     tiles: tiles::<Avx512>,
     workspace: |p| Sizes::new::<Avx512>(p).workspace(),
@@ -441,7 +403,7 @@ pub(super) const AVX2: Kernel<Attention> = Kernel {
     name: "avx2-online-6x16",
     isa: Isa::AVX2,
     supports,
-    ns: |p, rates| ns::<Avx2>(p, rates, 0.75, WORK_AVX2),
+    ns: |p, rates| ns::<Avx2>(p, rates, 0.85, WORK_AVX2),
     phases: |_| 2,
     tiles: tiles::<Avx2>,
     workspace: |p| Sizes::new::<Avx2>(p).workspace(),

@@ -299,6 +299,16 @@ unsafe impl Simd for Avx2 {
         })
     }
     #[inline(always)]
+    fn exponent(self) -> Self {
+        // SAFETY: witness.
+        Self(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(self.0))) })
+    }
+    #[inline(always)]
+    fn unless(self, mask: Mask) -> Self {
+        // SAFETY: witness.
+        Self(unsafe { _mm256_andnot_ps(mask.0, self.0) })
+    }
+    #[inline(always)]
     fn split(self) -> (Self, Self) {
         // SAFETY: witness. Subnormal numbers are scaled up by 2^24 first.
         unsafe {

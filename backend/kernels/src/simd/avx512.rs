@@ -256,6 +256,16 @@ unsafe impl Simd for Avx512 {
         Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
     }
     #[inline(always)]
+    fn exponent(self) -> Self {
+        // SAFETY: witness.
+        Self(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))) })
+    }
+    #[inline(always)]
+    fn unless(self, mask: __mmask16) -> Self {
+        // SAFETY: witness.
+        Self(unsafe { _mm512_maskz_mov_ps(!mask, self.0) })
+    }
+    #[inline(always)]
     fn split(self) -> (Self, Self) {
         // SAFETY: witness.
         unsafe {

@@ -41,6 +41,22 @@ pub fn exp<V: Simd>(x: V) -> V {
     ((rest + r) + x.all(1.0)).times_exp2(n)
 }
 
+/// What [`exp_negative`] adds to an integer, so that its sum's low bits are the exponent field of a power of two.
+const BIASED: f32 = 1.5 * (1 << 23) as f32 + 127.0;
+
+/// e^x for x <= 0, to 2 ulp; 0 where that is below the smallest normal number.
+#[inline(always)]
+pub fn exp_negative<V: Simd>(x: V) -> V {
+    let biased = x.mul_add(x.all(LOG2_E), x.all(BIASED));
+    let n = biased - x.all(BIASED);
+    let r = n.neg_mul_add(x.all(LN2_LO), n.neg_mul_add(x.all(LN2_HI), x));
+    // (e^r - 1) / r
+    let q = poly(r, [8.290_272e-3, 4.189_816e-2, 1.666_763_9e-1, 4.999_914_8e-1, 9.999_997e-1]);
+    let power = biased.exponent();
+    // ln 2^-126
+    (r * power).mul_add(q, power).unless(x.lt(x.all(-87.336_54)))
+}
+
 /// e^x - 1, to 2 ulp.
 #[inline(always)]
 pub fn expm1<V: Simd>(x: V) -> V {

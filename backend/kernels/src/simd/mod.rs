@@ -142,6 +142,11 @@ pub unsafe trait Simd:
     fn min(self, other: Self) -> Self;
     /// The larger; `other` where either is NaN.
     fn max(self, other: Self) -> Self;
+    /// The larger; either, or NaN, where one is NaN.
+    #[inline(always)]
+    fn peak(self, other: Self) -> Self {
+        self.max(other)
+    }
     /// |self|
     fn abs(self) -> Self;
     /// |self| with the sign of `sign`.
@@ -172,6 +177,10 @@ pub unsafe trait Simd:
 
     /// self * 2^n for integers -250 < n < 250 and |self| in [2^-100, 2^100], rounded once where subnormal.
     fn times_exp2(self, n: Self) -> Self;
+    /// The number whose sign and exponent field are the lowest nine bits of `self`, its mantissa 1.
+    fn exponent(self) -> Self;
+    /// 0 where the mask is set, `self` elsewhere.
+    fn unless(self, mask: Self::Mask) -> Self;
     /// Mantissa in [1, 2) and exponent of positive finite numbers, subnormal ones too.
     fn split(self) -> (Self, Self);
 

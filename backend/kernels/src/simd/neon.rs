@@ -218,6 +218,7 @@ unsafe impl Simd for Neon {
         }
     }
     halves! {
+        peak = vmaxq_f32(other) -> Self;
         abs = vabsq_f32() -> Self;
         sqrt = vsqrtq_f32() -> Self;
         round = vrndnq_f32() -> Self;
@@ -246,6 +247,16 @@ unsafe impl Simd for Neon {
     fn times_exp2(self, n: Self) -> Self {
         // SAFETY: witness.
         unsafe { Self(times_exp2(self.0, n.0), times_exp2(self.1, n.1)) }
+    }
+    #[inline(always)]
+    fn exponent(self) -> Self {
+        // SAFETY: witness.
+        unsafe { Self(exponent(self.0), exponent(self.1)) }
+    }
+    #[inline(always)]
+    fn unless(self, mask: Mask) -> Self {
+        // SAFETY: witness.
+        unsafe { Self(cleared(self.0, mask.0), cleared(self.1, mask.1)) }
     }
     #[inline(always)]
     fn split(self) -> (Self, Self) {
@@ -374,6 +385,26 @@ unsafe fn store_up_to_4(x: float32x4_t, to: *mut f32, n: usize) {
 unsafe fn exp2(n: float32x4_t) -> float32x4_t {
     // SAFETY: the caller's.
     unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)))) }
+}
+
+/// [`Simd::exponent`] of a half.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+unsafe fn exponent(x: float32x4_t) -> float32x4_t {
+    // SAFETY: the caller's.
+    unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<23>(vreinterpretq_u32_f32(x))) }
+}
+
+/// [`Simd::unless`] of a half.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+unsafe fn cleared(x: float32x4_t, mask: uint32x4_t) -> float32x4_t {
+    // SAFETY: the caller's.
+    unsafe { vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(x), mask)) }
 }
 
 /// [`Simd::times_exp2`] of a half. Two factors keep each exponent in range; only the second product can round, because

@@ -187,6 +187,14 @@ unsafe impl Simd for Scalar {
         Self(libm::scalbnf(self.0, n.0 as i32))
     }
     #[inline(always)]
+    fn exponent(self) -> Self {
+        Self(f32::from_bits(self.0.to_bits() << 23))
+    }
+    #[inline(always)]
+    fn unless(self, mask: bool) -> Self {
+        if mask { Self(0.0) } else { self }
+    }
+    #[inline(always)]
     fn split(self) -> (Self, Self) {
         let (mantissa, exponent) = libm::frexpf(self.0);
         (Self(2.0 * mantissa), Self((exponent - 1) as f32))

@@ -1,6 +1,7 @@
 //! Softmax and log-softmax along one dimension.
 
 mod apart;
+pub(crate) mod row;
 mod scalar;
 #[cfg(test)]
 mod tests;

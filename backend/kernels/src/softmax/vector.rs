@@ -5,10 +5,10 @@ use std::ops::Range;
 use tandem_base::{Isa, SpanMut, Strided};
 
 use super::scalar::rows;
-use super::{Args, Problem, Softmax};
+use super::{Args, Problem, Softmax, row};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
 use crate::nest::Nest;
-use crate::simd::{Simd, entries, load_padded, math};
+use crate::simd::{Simd, entries, math};
 
 /// Elements of a tile.
 const TILE: usize = 8 << 10;
@@ -36,7 +36,7 @@ fn together(p: &Problem) -> usize {
 fn ns(p: &Problem, rates: &Rates, slower: f64) -> f64 {
     let n = p.dst.elements() as f64;
     let rows = n / p.src.size(p.dim).max(1) as f64;
-    rates.stream_ns(Softmax::cost(p).bytes).max(n * 5.0 * slower / rates.vector_gelems) + 20.0 * rows
+    rates.stream_ns(Softmax::cost(p).bytes).max(n * 2.1 * slower / rates.vector_gelems) + 40.0 * rows
 }
 
 #[inline(always)]
@@ -76,41 +76,19 @@ unsafe fn run<V: Simd>(
 /// A row of `n` neighbours.
 #[inline(always)]
 unsafe fn one<V: Simd>(src: *const f32, dst: *mut f32, n: usize, log: bool) {
-    const NONE: f32 = f32::NEG_INFINITY;
     // SAFETY: the caller's.
     unsafe {
-        macro_rules! load {
-            ($i:ident) => {
-                load_padded::<V>(src.add($i), (n - $i).min(V::LANES), NONE)
-            };
+        let max = row::largest::<V>(src, n);
+        if !log {
+            let sum = row::exponentials::<V, true>(src, dst, n, [1.0, max]);
+            return row::scale::<V>(dst, n, 1.0 / sum);
         }
-        let mut largest = [V::splat(NONE); 4];
-        let mut i = 0;
-        while i + 4 * V::LANES <= n {
-            for (j, l) in largest.iter_mut().enumerate() {
-                *l = V::load(src.add(i + j * V::LANES)).max(*l);
-            }
-            i += 4 * V::LANES;
-        }
-        for i in (i..n).step_by(V::LANES) {
-            largest[0] = load!(i).max(largest[0]);
-        }
-        let max = V::splat((largest[0].max(largest[1])).max(largest[2].max(largest[3])).largest());
-        let mut sums = [V::splat(0.0); 2];
-        for i in (0..n).step_by(V::LANES) {
-            let e = math::exp(load!(i) - max);
-            sums[i / V::LANES % 2] = sums[i / V::LANES % 2] + e;
-            if !log {
-                e.store_first(dst.add(i), (n - i).min(V::LANES));
-            }
-        }
-        let sum = (sums[0] + sums[1]).sum();
-        let (factor, ln) = (V::splat(1.0 / sum), V::splat(f64::from(sum).ln() as f32));
-        for i in (0..n).step_by(V::LANES) {
-            let lanes = (n - i).min(V::LANES);
-            let y = if log { (load!(i) - max) - ln } else { V::load_first(dst.add(i), lanes) * factor };
+        let sum = row::exponentials::<V, false>(src, dst, n, [1.0, max]);
+        let (max, ln) = (V::splat(max), V::splat(f64::from(sum).ln() as f32));
+        row::vectors!(V, n, |i, lanes| {
+            let y = (V::load_first(src.add(i), lanes) - max) - ln;
             y.store_first(dst.add(i), lanes);
-        }
+        });
     }
 }
 
@@ -122,11 +100,11 @@ unsafe fn across<V: Simd>(p: &Problem, src: *const f32, dst: *mut f32, lanes: us
     unsafe {
         let mut max = V::splat(f32::NEG_INFINITY);
         for i in 0..n {
-            max = V::load_first(src.add(i * from), lanes).max(max);
+            max = V::load_first(src.add(i * from), lanes).peak(max);
         }
         let mut sum = V::splat(0.0);
         for i in 0..n {
-            let e = math::exp(V::load_first(src.add(i * from), lanes) - max);
+            let e = math::exp_negative(V::load_first(src.add(i * from), lanes) - max);
             sum = sum + e;
             if !p.log {
                 e.store_first(dst.add(i * to), lanes);
@@ -161,7 +139,7 @@ pub(super) const AVX512: Kernel<Softmax> =
     Kernel { name: "avx512-rows", isa: Isa::AVX512, run: avx512, ..ROW };
 /// Eight lanes.
 pub(super) const AVX2: Kernel<Softmax> =
-    Kernel { name: "avx2-rows", isa: Isa::AVX2, ns: |p, rates| ns(p, rates, 2.0), run: avx2, ..ROW };
+    Kernel { name: "avx2-rows", isa: Isa::AVX2, ns: |p, rates| ns(p, rates, 1.2), run: avx2, ..ROW };
 /// Eight lanes.
 pub(super) const NEON: Kernel<Softmax> =
-    Kernel { name: "neon-rows", isa: Isa::NEON, ns: |p, rates| ns(p, rates, 2.0), run: neon, ..ROW };
+    Kernel { name: "neon-rows", isa: Isa::NEON, ns: |p, rates| ns(p, rates, 1.6), run: neon, ..ROW };
