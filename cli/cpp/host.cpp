@@ -261,11 +261,17 @@ rust::Vec<Step> steps(size_t method) {
     const auto text = [](const char* bytes) { return rust::String::lossy(bytes); };
     all.push_back(Step{
         text(step.name), text(step.op), text(step.category), text(step.shape), text(step.kernel), text(step.engine),
-        text(step.layout_in), text(step.layout_out), text(step.reason), step.flops, step.bytes, step.predicted_ns, {}});
+        text(step.layout_in), text(step.layout_out), text(step.reason), step.flops, step.bytes, step.predicted_ns, {}, {}});
     tandem_part part{};
     for (size_t j = 0; j < step.num_parts && tandem_get_part(handle, i, j, &part) == TANDEM_OK; ++j) {
       all.back().parts.push_back(
           Part{text(part.name), text(part.engine), text(part.category), part.start_ns, part.ns, part.share});
+    }
+    tandem_seen seen{};
+    if (tandem_get_seen(handle, i, &seen) == TANDEM_OK) {
+      all.back().seen =
+          Seen{seen.core_predicted_ns, seen.unit_predicted_ns, seen.core_ns,   seen.unit_ns,
+               seen.unit_share,        seen.core_tiles,        seen.unit_tiles};
     }
   }
   return all;

@@ -74,6 +74,20 @@ pub mod ffi {
         bytes: f64,
         predicted_ns: f64,
         parts: Vec<Part>,
+        seen: Seen,
+    }
+
+    /// What engines were seen to take for a step's tiles that either computes; all 0 where one engine does, or by a settled
+    /// share.
+    #[derive(Clone, Copy, Debug, Default)]
+    struct Seen {
+        core_predicted_ns: f64,
+        unit_predicted_ns: f64,
+        core_ns: f64,
+        unit_ns: f64,
+        unit_share: f64,
+        core_tiles: u64,
+        unit_tiles: u64,
     }
 
     /// What an engine does of a step, at a stretch.

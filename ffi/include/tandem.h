@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 /* Version of this header. */
-#define TANDEM_ABI_VERSION 5u
+#define TANDEM_ABI_VERSION 6u
 
 /* What a call answers. */
 typedef int32_t tandem_status;
@@ -230,6 +230,18 @@ typedef struct tandem_part {
   double share; /* of the step's arithmetic */
 } tandem_part;
 
+/* What engines were seen to take for the tiles of a step that either may compute. Each execute corrects the paces, and by them
+ * how the engines share the next one. All zero of steps that one engine computes, and of those whose shares are settled. */
+typedef struct tandem_seen {
+  double core_predicted_ns; /* a tile, as planned */
+  double unit_predicted_ns;
+  double core_ns; /* as executes so far have told */
+  double unit_ns;
+  double unit_share;   /* of the tiles, as planned */
+  uint64_t core_tiles; /* computed since the plan was made */
+  uint64_t unit_tiles;
+} tandem_seen;
+
 /* How a value of the program lies. Layouts are axis letters outermost first, `*` where strides leave gaps. */
 typedef struct tandem_value {
   const char *name;
@@ -243,6 +255,8 @@ typedef struct tandem_value {
 TANDEM_API tandem_status tandem_get_report(const tandem_method *method, tandem_report *report);
 TANDEM_API tandem_status tandem_get_step(const tandem_method *method, size_t index, tandem_step *step);
 TANDEM_API tandem_status tandem_get_part(const tandem_method *method, size_t step, size_t index, tandem_part *part);
+/* TANDEM_BUSY while the method executes. */
+TANDEM_API tandem_status tandem_get_seen(const tandem_method *method, size_t step, tandem_seen *seen);
 TANDEM_API tandem_status tandem_get_value(const tandem_method *method, size_t index, tandem_value *value);
 TANDEM_API tandem_status tandem_get_symbol(const tandem_method *method, size_t index, tandem_symbol *symbol);
 TANDEM_API tandem_status tandem_get_input(const tandem_method *method, size_t index, tandem_tensor_spec *spec);

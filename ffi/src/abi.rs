@@ -2,8 +2,10 @@
 
 use std::ffi::{c_char, c_void};
 
+use tandem_engine as engine;
+
 /// Version of the header these structures are.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// `tandem_constants`
 #[derive(Clone, Copy)]
@@ -209,4 +211,39 @@ pub struct Part {
     pub ns: f64,
     /// of the step's arithmetic
     pub share: f64,
+}
+
+/// `tandem_seen`
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Seen {
+    /// a tile, predicted
+    pub core_predicted_ns: f64,
+    /// the same in a unit
+    pub unit_predicted_ns: f64,
+    /// a tile, seen
+    pub core_ns: f64,
+    /// the same in a unit
+    pub unit_ns: f64,
+    /// of the tiles, predicted
+    pub unit_share: f64,
+    /// computed so far
+    pub core_tiles: u64,
+    /// computed so far
+    pub unit_tiles: u64,
+}
+
+impl From<engine::Seen> for Seen {
+    fn from(seen: engine::Seen) -> Self {
+        let [core_tiles, unit_tiles] = seen.computed;
+        Self {
+            core_predicted_ns: seen.predicted.core,
+            unit_predicted_ns: seen.predicted.unit,
+            core_ns: seen.pace.core,
+            unit_ns: seen.pace.unit,
+            unit_share: seen.share,
+            core_tiles,
+            unit_tiles,
+        }
+    }
 }

@@ -157,6 +157,16 @@ pub unsafe extern "C" fn tandem_get_part(
 /// See `tandem.h`.
 ///
 /// # Safety
+/// `method` came from [`tandem_load`]; `seen` can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tandem_get_seen(method: *const Method, step: usize, seen: *mut abi::Seen) -> Status {
+    // SAFETY: by contract.
+    fence(|| unsafe { put("step", seen, of(method)?.seen(step)?, step) })
+}
+
+/// See `tandem.h`.
+///
+/// # Safety
 /// `method` came from [`tandem_load`]; `value` can be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tandem_get_value(

@@ -154,6 +154,13 @@ impl Method {
         Ok(ask(&described))
     }
 
+    /// What was seen of a step of the present plan; `None` where there is no such step.
+    pub(crate) fn seen(&self, step: usize) -> Result<Option<abi::Seen>, Failure> {
+        let running = self.running()?;
+        let there = step < running.method.report().steps.len();
+        Ok(there.then(|| running.method.seen(step).map_or_else(abi::Seen::default, abi::Seen::from)))
+    }
+
     /// Plans for inputs and writes the sizes of the outputs.
     ///
     /// # Safety

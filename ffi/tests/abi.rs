@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tandem_ffi::{MAX_RANK, Method, Status, abi};
 use tandem_ffi::{
     tandem_cancel, tandem_destroy, tandem_execute, tandem_get_input, tandem_get_part, tandem_get_report,
-    tandem_get_step, tandem_get_symbol, tandem_get_value, tandem_last_error, tandem_load,
+    tandem_get_seen, tandem_get_step, tandem_get_symbol, tandem_get_value, tandem_last_error, tandem_load,
     tandem_output_sizes,
 };
 use tandem_schemas::program::{
@@ -215,6 +215,12 @@ fn runs_reports_and_gives_constants_back() {
         assert_eq!((part.start_ns + part.ns, part.share), (step.predicted_ns, 1.0));
         for (step, index) in [(last, 1), (last + 1, 0)] {
             assert_eq!(tandem_get_part(method, step, index, ptr::null_mut()), Status::InvalidArgument);
+        }
+        let mut seen = MaybeUninit::<abi::Seen>::uninit();
+        assert_eq!(tandem_get_seen(method, last, seen.as_mut_ptr()), Status::Ok);
+        assert_eq!((seen.assume_init().unit_tiles, seen.assume_init().core_ns), (0, 0.0));
+        for place in [seen.as_mut_ptr(), ptr::null_mut()] {
+            assert_eq!(tandem_get_seen(method, report.num_steps, place), Status::InvalidArgument);
         }
         assert_eq!(tandem_get_value(method, 0, value.as_mut_ptr()), Status::Ok);
         let value = value.assume_init();

@@ -86,6 +86,18 @@ fn assertions() -> String {
         num_parts
     );
     layout!(c, abi::Part, "tandem_part", name, engine, category, start_ns, ns, share);
+    layout!(
+        c,
+        abi::Seen,
+        "tandem_seen",
+        core_predicted_ns,
+        unit_predicted_ns,
+        core_ns,
+        unit_ns,
+        unit_share,
+        core_tiles,
+        unit_tiles
+    );
     let constants = [
         ("TANDEM_OK", Status::Ok as i64),
         ("TANDEM_INVALID_ARGUMENT", Status::InvalidArgument as i64),

@@ -5,7 +5,20 @@ from ctypes import POINTER, Structure, c_char_p, c_double, c_size_t, c_uint32, c
 from dataclasses import dataclass, fields
 
 # TANDEM_ABI_VERSION of the header these structures follow.
-ABI_VERSION = 5
+ABI_VERSION = 6
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What engines were seen to take for a step's tiles that either computes, in ns a tile; it corrects how they share them."""
+
+    core_predicted_ns: float
+    unit_predicted_ns: float
+    core_ns: float
+    unit_ns: float
+    unit_share: float
+    core_tiles: int
+    unit_tiles: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,8 @@ class Step:
     bytes: float
     predicted_ns: float
     debug_handles: tuple[int, ...]
+    # Of a step that cores and matrix units share as they find themselves to be fast.
+    seen: Seen | None
 
 
 @dataclass(frozen=True)
@@ -77,6 +92,13 @@ class _Step(Structure):
     )
 
 
+class _Seen(Structure):
+    _fields_ = (
+        *((f.name, c_double) for f in fields(Seen)[:5]),
+        *((f.name, c_uint64) for f in fields(Seen)[5:]),
+    )
+
+
 def delegates(runtime: ctypes.CDLL) -> list[Delegate]:
     """Every delegate alive, oldest first. None of them may be destroyed meanwhile."""
     version = runtime.tandem_abi_version()
@@ -108,7 +130,14 @@ def _step(runtime: ctypes.CDLL, method: int, index: int) -> Step:
     _check(runtime, runtime.tandem_get_step(c_void_p(method), c_size_t(index), ctypes.byref(step)))
     texts = {f.name: getattr(step, f.name).decode() for f in fields(Step)[:9]}
     figures = {f.name: getattr(step, f.name) for f in fields(Step)[9:12]}
-    return Step(**texts, **figures, debug_handles=tuple(step.debug_handles[: step.num_debug_handles]))
+    handles = tuple(step.debug_handles[: step.num_debug_handles])
+    return Step(**texts, **figures, debug_handles=handles, seen=_seen(runtime, method, index))
+
+
+def _seen(runtime: ctypes.CDLL, method: int, step: int) -> Seen | None:
+    seen = _Seen()
+    _check(runtime, runtime.tandem_get_seen(c_void_p(method), c_size_t(step), ctypes.byref(seen)))
+    return Seen(**{f.name: getattr(seen, f.name) for f in fields(Seen)}) if seen.core_predicted_ns > 0 else None
 
 
 def _check(runtime: ctypes.CDLL, status: int) -> None:

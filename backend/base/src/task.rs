@@ -22,6 +22,8 @@ pub enum Engines {
     Units,
     /// Either, tile by tile.
     Both(Pace),
+    /// Either the first so many tiles, which take that long, cores the others and then some of these.
+    First(usize, Pace),
     /// The first so many tiles units, the others cores, which compute all where no unit is free.
     Apart(usize),
 }
@@ -73,7 +75,7 @@ pub unsafe trait Task: Sync {
     fn engines(&self, _phase: usize) -> Engines {
         Engines::Cores
     }
-    /// Is told the pace that was seen, of tasks for both engines.
+    /// Is told the pace that was seen of tiles for either engine.
     fn seen(&self, _pace: Pace) {}
     /// Computes a range of tiles.
     ///

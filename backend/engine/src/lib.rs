@@ -25,6 +25,6 @@ pub use layout::LayoutPolicy;
 pub use method::{Canceller, Constants, Input, Method, Output, TensorSpec, Tracer};
 pub use placement::{Placement, Shape, place, stand_in};
 pub use plan::xnnpack::{FIGURES as XNNPACK_FIGURES, Figure as ModelFigure};
-pub use report::{Category, PartReport, Report, StepReport, ValueReport};
+pub use report::{Category, PartReport, Report, Seen, StepReport, ValueReport};
 pub use tandem_base::{Entry, Isa};
 pub use tandem_schemas::program::DType;

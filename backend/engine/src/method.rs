@@ -12,7 +12,7 @@ use crate::knobs::{LoadOptions, Power};
 use crate::model::{self, Model, Value};
 use crate::plan::Target;
 use crate::plans::{Plans, Ready, count};
-use crate::report::Report;
+use crate::report::{Report, Seen};
 use crate::step::{Fault, Run, internal, now_ns, origin};
 
 /// Where constants come from; alive as long as the method.
@@ -158,6 +158,11 @@ impl Method {
     /// The plan and its memory; sizes as of [`Method::inputs`].
     pub fn report(&self) -> &Report {
         &self.plans.current().report
+    }
+
+    /// What the engines that share a step of the current plan were seen to take, where that corrects how they share it.
+    pub fn seen(&self, step: usize) -> Option<Seen> {
+        self.plans.current().plan.steps.get(step)?.seen()
     }
 
     /// A number of the current plan's own.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use tandem_base::Isa;
+use tandem_base::{Engine, Isa, Pace};
+use tandem_kernels::Paced;
 
 pub use crate::layout::ValueReport;
 
@@ -81,6 +82,26 @@ pub struct PartReport {
     pub ns: f64,
     /// Of the step's arithmetic.
     pub share: f64,
+}
+
+/// What engines were seen to take for the tiles of a step that either computes. It corrects how they share the next execute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// A tile, as predicted.
+    pub predicted: Pace,
+    /// A tile, as executes so far have told.
+    pub pace: Pace,
+    /// The units' share of the tiles, as predicted.
+    pub share: f64,
+    /// Tiles that cores and units have computed since the program was planned.
+    pub computed: [u64; 2],
+}
+
+impl Seen {
+    pub(crate) fn new(paced: &Paced, share: f64) -> Self {
+        let computed = [Engine::Core, Engine::Unit].map(|engine| paced.computed(engine));
+        Self { predicted: paced.predicted(), pace: paced.pace(), share, computed }
+    }
 }
 
 /// A plan with its memory and what it took to make.

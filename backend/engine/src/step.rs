@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use tandem_base::{Crew, Entries, Lease, Recorded, Scratch, Span, SpanMut, Strided, Task};
-use tandem_kernels::{ArgError, Both, Divide, Element, Family, Pipelined, Taken};
+use tandem_kernels::{ArgError, Both, Divide, Element, Family, Paced, Pipelined, Taken};
 
 use crate::error::Error;
 use crate::method::{Constants, Input};
+use crate::report::Seen;
 
 /// Memory an operand lies in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -180,6 +181,10 @@ pub(crate) enum Fault {
 /// Something to do in an execute.
 pub(crate) trait Step: Send + Sync {
     fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault>;
+    /// What its engines were seen to take, where that corrects how they share it.
+    fn seen(&self) -> Option<Seen> {
+        None
+    }
 }
 
 /// The one kind of step: a kernel row on operands.
@@ -208,6 +213,8 @@ impl<F: Family, B: Bind<F>> Step for KernelStep<F, B> {
 pub(crate) struct BothStep<F: Divide, B> {
     pub both: Both<F>,
     pub operands: B,
+    /// Of the parts, the units' share as predicted.
+    pub share: f64,
 }
 
 impl<F: Divide, B: Bind<F>> Step for BothStep<F, B> {
@@ -219,6 +226,9 @@ impl<F: Divide, B: Bind<F>> Step for BothStep<F, B> {
         run.task(&task);
         Ok(())
     }
+    fn seen(&self) -> Option<Seen> {
+        (!self.both.settled()).then(|| Seen::new(self.both.paced(), self.share))
+    }
 }
 
 /// A problem that units and cores compute as a pipeline.
@@ -226,6 +236,10 @@ pub(crate) struct PipelineStep<P, B> {
     pub pipeline: P,
     pub operands: B,
     pub shared: Option<Operand>,
+    /// What the units' tiles take, where cores may help with them.
+    pub paced: Option<Paced>,
+    /// Of these, the units' share as predicted.
+    pub share: f64,
 }
 
 impl<P: Pipelined, B: Bind<P::Of>> Step for PipelineStep<P, B> {
@@ -233,9 +247,12 @@ impl<P: Pipelined, B: Bind<P::Of>> Step for PipelineStep<P, B> {
         let fault = |what: String| Fault::Plan(format!("{}: {what}", P::Of::NAME));
         let places = self.operands.args(run).zip(run.shared(self.shared.as_ref()));
         let (args, shared) = places.ok_or_else(|| fault("an operand lies outside its memory".to_owned()))?;
-        let task = self.pipeline.bind(args, shared).map_err(|e| fault(e.to_string()))?;
+        let task = self.pipeline.bind(args, shared, self.paced.as_ref()).map_err(|e| fault(e.to_string()))?;
         run.task(&task);
         Ok(())
+    }
+    fn seen(&self) -> Option<Seen> {
+        Some(Seen::new(self.paced.as_ref()?, self.share))
     }
 }
 

@@ -216,7 +216,7 @@ fn attention_f32(op: &mut Op, sizes: [usize; 4]) {
     let all = attention::Pipeline::new(problem, unit, core).expect("for both");
     let all: &'static attention::Pipeline = Box::leak(Box::new(all));
     let shared = buffer(all.workspace().shared);
-    op.steps.push(Box::new(all.bind(args, shared).expect("operands fit")));
+    op.steps.push(Box::new(all.bind(args, shared, None).expect("operands fit")));
 }
 
 fn image(sizes: [usize; 4], order: [u8; 4]) -> Strided {

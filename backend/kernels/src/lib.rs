@@ -24,6 +24,7 @@ pub mod mixed;
 pub mod moves;
 mod nest;
 pub mod norm;
+mod paced;
 pub mod panels;
 pub mod peak;
 pub mod pipeline;
@@ -55,6 +56,7 @@ pub use kernel::{
     ArgError, Bound, Choice, Cost, Family, Kernel, NOT_ENABLED, Rates, Refusal, Taken, TeamRates, UnitRates,
     Workspace, available, price, select,
 };
+pub use paced::Paced;
 pub use pipeline::{BoundPipeline, Pipelined, Stages};
 pub use unfused::Unfused;
 pub use widen::{Apart, Halved, HalvedArgs};

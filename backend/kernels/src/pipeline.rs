@@ -6,10 +6,11 @@ pub(crate) mod testing;
 
 use std::ops::Range;
 
-use tandem_base::{Engine, Engines, Isa, SpanMut, Task};
+use tandem_base::{Engine, Engines, Isa, Pace, SpanMut, Task};
 
 use crate::gemm::{self, Gemm};
 use crate::kernel::{ArgError, Family, Kernel, Rates, TeamRates, Workspace, available};
+use crate::paced::Paced;
 
 /// A problem in such a pipeline. Its bits are those of the row of cores, whoever computes what. Phase 0 prepares on cores; a
 /// later phase's first tiles are units'.
@@ -58,7 +59,7 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
         scratch: SpanMut<'_, u8>,
     );
 
-    /// Checks arguments and makes a task of them.
+    /// Checks arguments and makes a task of them, in which cores help with the units' tiles as their pace has it, or not at all.
     ///
     /// # Errors
     /// An operand too short, overlapping or without workspace.
@@ -69,6 +70,7 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
         &'p self,
         args: <Self::Of as Family>::Args<'a>,
         shared: SpanMut<'a, u8>,
+        paced: Option<&'p Paced>,
     ) -> Result<BoundPipeline<'p, 'a, Self>, ArgError> {
         let [unit, core] = self.rows();
         assert!(available().has(self.isa()), "{unit} and {core} need {}", self.isa());
@@ -77,7 +79,7 @@ pub trait Pipelined: Sized + Send + Sync + 'static {
             return Err(ArgError::Workspace { have: shared.len(), need });
         }
         Self::Of::check(self.problem(), &args)?;
-        Ok(BoundPipeline { all: self, args, shared })
+        Ok(BoundPipeline { all: self, args, shared, paced })
     }
 }
 
@@ -86,6 +88,7 @@ pub struct BoundPipeline<'p, 'a, P: Pipelined> {
     all: &'p P,
     args: <P::Of as Family>::Args<'a>,
     shared: SpanMut<'a, u8>,
+    paced: Option<&'p Paced>,
 }
 
 // SAFETY: tiles of a phase touch memory of their own, as `Pipelined::run` says; tested on every pipeline by splitting.
@@ -100,12 +103,23 @@ unsafe impl<P: Pipelined> Task for BoundPipeline<'_, '_, P> {
         self.all.workspace().per_worker
     }
     fn engines(&self, phase: usize) -> Engines {
-        match phase {
-            0 => Engines::Cores,
-            _ => Engines::Apart(self.all.tiles(phase)[0]),
+        let first = if phase > 0 { self.all.tiles(phase)[0] } else { 0 };
+        match self.paced {
+            _ if first == 0 => Engines::Cores,
+            Some(paced) => Engines::First(first, paced.pace()),
+            None => Engines::Apart(first),
+        }
+    }
+    fn seen(&self, pace: Pace) {
+        if let Some(paced) = self.paced {
+            paced.see(pace);
         }
     }
     unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
+        if let Some(paced) = self.paced {
+            let [first, _] = self.all.tiles(phase);
+            paced.count(engine, first.clamp(tiles.start, tiles.end) - tiles.start);
+        }
         // SAFETY: `bind` checked instructions, arguments and workspace, the caller keeps `Task::run`'s contract.
         unsafe { self.all.run(&self.args, (engine, phase, tiles), self.shared, scratch) }
     }
@@ -121,8 +135,10 @@ pub(crate) fn units(isa: Isa) -> impl Iterator<Item = &'static Kernel<Gemm>> {
 pub struct Stages {
     /// What cores do before the first group.
     pub first: f64,
-    /// Products of a group.
+    /// Products of a group in a unit.
     pub products: f64,
+    /// The same on a core.
+    pub on_core: f64,
     /// What cores do for a group.
     pub around: f64,
     /// Groups.
@@ -137,19 +153,41 @@ impl Stages {
     pub fn ns(&self, team: &TeamRates) -> f64 {
         let (drivers, cores) = Self::engines(team);
         let (products, around) = (self.products / drivers, self.around / cores);
-        let together = products.max((self.products + self.around) / cores);
         let (phase, ends) = match (team.threads, team.overlap) {
             (..2, _) | (_, false) => (products + around, 0.0),
-            _ => (together.min(products + around), products + around),
+            _ => (self.phase(team), products + around),
         };
         let hand_offs = if team.threads > 1 { self.phases as f64 * team.hand_off_ns } else { 0.0 };
         self.first / cores + self.groups as f64 * phase + ends + hand_offs
     }
 
-    /// How long cores are busy before the first group, units with products, and cores with what is around them.
-    pub fn busy(&self, team: &TeamRates) -> [f64; 3] {
-        let ((drivers, cores), groups) = (Self::engines(team), self.groups as f64);
-        [self.first / cores, groups * self.products / drivers, groups * self.around / cores]
+    /// A phase with both engines: cores that are through with what is around products help with these, and the other way round.
+    fn phase(&self, team: &TeamRates) -> f64 {
+        let (drivers, cores) = Self::engines(team);
+        let others = (cores * (1.0 - drivers / team.threads as f64)).max(f64::MIN_POSITIVE);
+        let helped = (1.0 + self.around / self.on_core) / (drivers / self.products + others / self.on_core);
+        let helped =
+            if helped * others > self.around { helped } else { (self.products + self.around) / cores };
+        helped.min(self.products / drivers + self.around / cores)
+    }
+
+    /// How long cores are busy before the first group, units with products, cores with what is around them, and with products.
+    pub fn busy(&self, team: &TeamRates) -> [f64; 4] {
+        let ((drivers, cores), groups, share) = (Self::engines(team), self.groups as f64, self.share(team));
+        let products = groups * self.products * share / drivers;
+        let helped = groups * self.on_core * (1.0 - share) / cores;
+        [self.first / cores, products, groups * self.around / cores, helped]
+    }
+
+    /// What one of a group's `tiles` of units takes.
+    pub fn pace(&self, tiles: usize) -> Pace {
+        let tiles = tiles.max(1) as f64;
+        Pace { core: self.on_core / tiles, unit: self.products / tiles }
+    }
+
+    /// Of the products, those that units compute.
+    pub fn share(&self, team: &TeamRates) -> f64 {
+        (self.phase(team) * Self::engines(team).0 / self.products).min(1.0)
     }
 
     /// Threads that drive units, and cores.

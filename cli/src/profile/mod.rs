@@ -1,7 +1,7 @@
 //! `tandem profile`
 
 pub mod classify;
-mod intervals;
+pub mod intervals;
 pub mod report;
 pub mod table;
 mod trace;

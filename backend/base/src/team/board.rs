@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
-use super::claim::{self, Paces, Share};
+use super::claim::{self, Claim, Paces, Rest, Share, Thread};
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Bed, Mutex, Ordering, Shared, Wait};
 use crate::cores::KINDS;
 use crate::mem::SpanMut;
@@ -61,12 +61,6 @@ fn without(mut kinds: [usize; KINDS], mut count: usize) -> [usize; KINDS] {
         (*kind, count) = (*kind - taken, count - taken);
     }
     kinds
-}
-
-/// What a thread claims of `left` tiles for its core. The caller leaves none to others, for which nobody waits.
-fn of_cores(share: &Share, worker: Member, left: usize) -> usize {
-    let least = if worker.number == CALLER.number { left.min(1) } else { 0 };
-    share.claim(Engine::Core, worker.kind, left).max(least)
 }
 
 impl Left {
@@ -133,9 +127,9 @@ pub(crate) struct Board {
     threads: [AtomicUsize; KINDS],
     /// Those of them that drive units in this phase, the ones of the lowest numbers and so on the fastest cores.
     units: AtomicUsize,
-    /// Whether tiles are for either engine.
+    /// Whether the first tiles are for either engine, or for units only.
     both: AtomicBool,
-    /// If not, the tiles before this one are for units, the others for cores.
+    /// The end of these; the others are for cores.
     split: AtomicUsize,
     /// How fast kinds of cores are said to be.
     speeds: [f64; KINDS],
@@ -278,10 +272,11 @@ impl Board {
         let (pace, workers, split) = match engines {
             Engines::Cores => (alike, usize::MAX, 0),
             Engines::Units => (alike, units, usize::MAX),
-            Engines::Both(pace) => (pace, usize::MAX, 0),
+            Engines::Both(pace) => (pace, usize::MAX, usize::MAX),
+            Engines::First(first, pace) => (pace, usize::MAX, if units > 0 { first } else { 0 }),
             Engines::Apart(first) => (alike, usize::MAX, if units > 0 { first } else { 0 }),
         };
-        let both = matches!(engines, Engines::Both(_));
+        let both = matches!(engines, Engines::Both(_) | Engines::First(..));
         let kinds = self.kinds().into_iter().filter(|&threads| threads > 0).count();
         self.timed.store(both || kinds > 1, Ordering::Relaxed);
         self.units.store(units, Ordering::Relaxed);
@@ -314,40 +309,38 @@ impl Board {
         }
     }
 
-    /// What a worker claims of what is left: as what, how much, and whether at the front. Who drives a unit is a core where
-    /// none of the rest is the unit's, or had better be left to cores.
+    /// What a worker claims of what is left: as what, how much, and whether at the front. The first tiles are claimed there while
+    /// there are others.
     fn claim(&self, worker: Member, left: Left) -> (Engine, usize, bool) {
         let kinds = self.kinds();
         let threads = kinds.iter().sum::<usize>().min(left.workers());
         let units = self.units.load(Ordering::Relaxed).min(threads);
         let (drives, even) = (worker.number < units, worker.number.is_multiple_of(2));
-        let share = |units, cores| Share { units, cores, paces: self.paces() };
         let Range { start, end } = left.range();
-        if self.both.load(Ordering::Relaxed) {
-            let share = share(units, without(kinds, units));
-            return match share.claim(Engine::Unit, worker.kind, end - start) {
-                take if drives && take > 0 => (Engine::Unit, take, even),
-                _ => (Engine::Core, of_cores(&share, worker, end - start), even),
-            };
-        }
         let split = self.split.load(Ordering::Relaxed).clamp(start, end);
+        let share = |units, cores| Share { units, cores, paces: self.paces() };
+        let thread = Thread { drives, kind: worker.kind, calls: worker.number == CALLER.number };
+        let rest = Rest { either: split - start, cores: end - split };
+        let side = |of_either| if start < split && split < end { of_either } else { even };
+        if self.both.load(Ordering::Relaxed) {
+            let Claim { engine, of_either, take } = share(units, without(kinds, units)).choose(thread, rest);
+            return (engine, take, side(of_either));
+        }
         if drives && start < split {
-            return (Engine::Unit, claim::alike(units, split - start), even || split < end);
+            return (Engine::Unit, claim::alike(units, split - start), side(true));
         }
         let take = match self.timed.load(Ordering::Relaxed) {
-            true => of_cores(&share(0, kinds), worker, end - split),
+            true => share(0, kinds).choose(thread, Rest { either: 0, ..rest }).take,
             false => claim::alike(threads, end - split),
         };
-        (Engine::Core, take, even && split == start)
+        (Engine::Core, take, side(false))
     }
 
     /// What a worker computes tiles as that it has claimed as `engine`.
     fn engine(&self, worker: usize, engine: Engine, tiles: &Range<usize>) -> Engine {
         let drives = worker < self.units.load(Ordering::Relaxed);
-        let of_unit = match self.both.load(Ordering::Relaxed) {
-            true => engine == Engine::Unit,
-            false => tiles.end <= self.split.load(Ordering::Relaxed),
-        };
+        let wanted = engine == Engine::Unit || !self.both.load(Ordering::Relaxed);
+        let of_unit = wanted && tiles.end <= self.split.load(Ordering::Relaxed);
         if drives && of_unit { Engine::Unit } else { Engine::Core }
     }
 
@@ -401,7 +394,9 @@ impl Board {
     /// The caller has just claimed them and is the only thread called `worker`.
     unsafe fn compute(&self, worker: Member, engine: Engine, tiles: Range<usize>) {
         let count = tiles.len();
-        let start = self.timed.load(Ordering::Relaxed).then(Instant::now);
+        // Only tiles of one sort tell paces: the first ones where either engine takes these.
+        let tells = !self.both.load(Ordering::Relaxed) || tiles.end <= self.split.load(Ordering::Relaxed);
+        let start = (tells && self.timed.load(Ordering::Relaxed)).then(Instant::now);
         // SAFETY: claimed and not finished, so the job is not written before `finished` below.
         let job = unsafe { self.job.get() };
         // SAFETY: the caller's.

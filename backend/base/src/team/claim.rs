@@ -51,6 +51,37 @@ pub struct Share {
     pub paces: Paces,
 }
 
+/// One thread of a phase.
+#[derive(Clone, Copy, Debug)]
+pub struct Thread {
+    /// Whether it drives a unit.
+    pub drives: bool,
+    /// The kind of its core.
+    pub kind: usize,
+    /// Whether it is the one that all others help.
+    pub calls: bool,
+}
+
+/// Tiles of a phase that nobody has claimed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rest {
+    /// For either engine.
+    pub either: usize,
+    /// For cores only.
+    pub cores: usize,
+}
+
+/// What a thread takes of a rest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Claim {
+    /// As what it computes them.
+    pub engine: Engine,
+    /// Whether they are of the tiles for either.
+    pub of_either: bool,
+    /// How many.
+    pub take: usize,
+}
+
 /// Claims of a phase's rest a thread makes in turn: more, and threads that were predicted wrongly finish together; fewer,
 /// and they meet at the board less often.
 const TURNS: usize = 4;
@@ -98,6 +129,30 @@ impl Share {
         (part as usize).clamp(1, left)
     }
 
+    /// What a thread claims of a phase's rest. Who drives a unit claims as a core where none of the rest is the unit's, or had
+    /// better be left to cores; a core takes what is for cores only before it helps with the other tiles.
+    pub fn choose(&self, thread: Thread, rest: Rest) -> Claim {
+        if thread.drives {
+            let take = self.claim(Engine::Unit, thread.kind, rest.either);
+            if take > 0 {
+                return Claim { engine: Engine::Unit, of_either: true, take };
+            }
+        }
+        let of_either = rest.cores == 0;
+        let (share, left) = if of_either { (*self, rest.either) } else { (self.on_cores(), rest.cores) };
+        // The caller leaves nothing to others, for whom nobody waits.
+        let least = if thread.calls { left.min(1) } else { 0 };
+        let take = share.claim(Engine::Core, thread.kind, left).max(least);
+        Claim { engine: Engine::Core, of_either, take }
+    }
+
+    /// The same threads without units, whose drivers are on the fastest cores.
+    fn on_cores(&self) -> Self {
+        let mut cores = self.cores;
+        cores[0] += self.units;
+        Self { units: 0, cores, ..*self }
+    }
+
     /// Time for all of `tiles`, if every thread were busy to the end, in ns.
     pub fn ideal_ns(&self, tiles: usize) -> f64 {
         tiles as f64 / self.rate()
@@ -122,38 +177,53 @@ impl Played {
     }
 }
 
-/// Plays through who claims what of `tiles` as planned with `share`, where they really take `real`. Paces that are seen replace
-/// planned ones as claims end, as they do on a board.
-pub fn simulate(mut share: Share, real: &Paces, tiles: usize) -> Played {
-    let units = std::iter::repeat_n((Engine::Unit, 0), share.units);
-    let cores = (0..KINDS).flat_map(|kind| std::iter::repeat_n((Engine::Core, kind), share.cores[kind]));
-    let threads: Vec<(Engine, usize)> = units.chain(cores).collect();
-    let (mut free, mut running) = (vec![0.0; threads.len()], vec![0; threads.len()]);
-    let (mut left, mut played) = (tiles, Played::default());
+/// A phase as it really goes: what tiles for either engine take, and how many others there are, with what each takes a core of
+/// the fastest kind, in ns.
+#[derive(Clone, Copy, Debug)]
+pub struct Real {
+    /// Of tiles for either.
+    pub paces: Paces,
+    /// Tiles for cores only, and the ns of one.
+    pub cores: (usize, f64),
+}
+
+/// Plays through who claims what of `tiles` for either engine and of those for cores only, as planned with `share`. Paces that are
+/// seen replace planned ones as claims end, as they do on a board.
+pub fn simulate(mut share: Share, real: &Real, tiles: usize) -> Played {
+    let units = std::iter::repeat_n((true, 0), share.units);
+    let cores = (0..KINDS).flat_map(|kind| std::iter::repeat_n((false, kind), share.cores[kind]));
+    let thread = |(i, (drives, kind))| Thread { drives, kind, calls: i == 0 };
+    let threads: Vec<Thread> = units.chain(cores).enumerate().map(thread).collect();
+    let mut free = vec![0.0; threads.len()];
+    let mut running: Vec<Option<Claim>> = vec![None; threads.len()];
+    let (mut rest, mut played) = (Rest { either: tiles, cores: real.cores.0 }, Played::default());
     let mut idle = vec![false; threads.len()];
-    while left > 0 || running.iter().any(|&n| n > 0) {
+    while rest.either + rest.cores > 0 || running.iter().any(Option::is_some) {
         let waiting = (0..threads.len()).filter(|&i| !idle[i]);
         let Some(i) = waiting.min_by(|&a, &b| f64::total_cmp(&free[a], &free[b])) else { break };
-        let ((engine, kind), now) = (threads[i], free[i]);
-        if running[i] > 0 {
-            let end = if engine == Engine::Unit { &mut played.units } else { &mut played.cores };
+        let (thread, now) = (threads[i], free[i]);
+        if let Some(done) = running[i] {
+            let end = if done.engine == Engine::Unit { &mut played.units } else { &mut played.cores };
             *end = end.max(now);
-            share.paces.see(engine, kind, real.of(engine, kind));
+            if done.of_either {
+                share.paces.see(done.engine, thread.kind, real.paces.of(done.engine, thread.kind));
+            }
             // Who left the rest to others looks again, as the pace is another.
             for (other, idle) in idle.iter_mut().enumerate().filter(|(_, idle)| **idle) {
                 (free[other], *idle) = (now, false);
             }
         }
-        running[i] = share.claim(engine, kind, left);
-        // A caller leaves nothing to others, who may not be there.
-        if i == 0 && engine == Engine::Core {
-            running[i] = running[i].max(1).min(left);
-        }
-        left -= running[i];
-        idle[i] = running[i] == 0;
-        free[i] = now + running[i] as f64 * real.of(engine, kind);
-        if engine == Engine::Unit {
-            played.of_units += running[i];
+        let claim = share.choose(thread, rest);
+        let left = if claim.of_either { &mut rest.either } else { &mut rest.cores };
+        *left -= claim.take;
+        (running[i], idle[i]) = if claim.take > 0 { (Some(claim), false) } else { (None, true) };
+        let ns = match claim.of_either {
+            true => real.paces.of(claim.engine, thread.kind),
+            false => real.cores.1 / real.paces.speeds[thread.kind],
+        };
+        free[i] = now + claim.take as f64 * ns;
+        if claim.engine == Engine::Unit {
+            played.of_units += claim.take;
         }
     }
     played
@@ -247,6 +317,34 @@ mod tests {
         }
     }
 
+    /// Tiles for cores only beside those for either, one engine four times slower or quicker than predicted: within a tenth of
+    /// threads that are all busy to the end, where the longest tile is no longer than that.
+    #[test]
+    fn help_follows_wrong_predictions() {
+        for (units, cores, ratio) in [(1, 1, 5.0), (1, 3, 5.0), (1, 3, 14.0), (1, 7, 4.0), (2, 6, 8.0)] {
+            for (core, unit) in [(1.0, 1.0), (1.0, 4.0), (4.0, 1.0), (0.25, 1.0), (1.0, 0.25)] {
+                for others in [0.2, 1.0, 5.0] {
+                    let planned = share(units, cores, ratio, 1.0);
+                    let paces = Paces::new(Pace { core: ratio * core, unit }, planned.paces.speeds);
+                    // Work of cores as long as that of units, times `others`.
+                    let (each, threads) = (core, (units + cores) as f64);
+                    let count = (others * TILES as f64 * unit / units as f64 * cores as f64 / each) as usize;
+                    let took = simulate(planned, &Real { paces, cores: (count, each) }, TILES).end();
+                    let all = count as f64 * each;
+                    let (d, c) = (units as f64, cores as f64);
+                    // Cores help with what is units', or drivers with what is cores'.
+                    let helped = (TILES as f64 + all / paces.pace.core) / (d / unit + c / paces.pace.core);
+                    let best = if helped * c > all { helped } else { (TILES as f64 * unit + all) / threads };
+                    let slack = 1.1 * best + paces.pace.core.min(best);
+                    assert!(
+                        took <= slack,
+                        "{units} {cores} {ratio} {core} {unit} {others}: {took} of {best}"
+                    );
+                }
+            }
+        }
+    }
+
     fn kinds(counts: [usize; 3], speeds: [f64; 3]) -> Share {
         let mut share = share(0, 0, 1.0, f64::INFINITY);
         share.cores[..3].copy_from_slice(&counts);
@@ -257,9 +355,9 @@ mod tests {
     const TILES: usize = 128;
 
     fn check(planned: Share, real: Paces, pace: Pace) {
-        let real = Paces { pace, ..real };
-        let took = simulate(planned, &real, TILES).end();
-        let best = best(&Share { paces: real, ..planned }, TILES);
+        let paces = Paces { pace, ..real };
+        let took = simulate(planned, &Real { paces, cores: (0, 0.0) }, TILES).end();
+        let best = best(&Share { paces, ..planned }, TILES);
         assert!(took <= 1.1 * best, "{planned:?} {real:?}: {took} of {best}");
     }
 

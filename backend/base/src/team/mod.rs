@@ -290,7 +290,7 @@ impl Crew<'_> {
             let units = match engines {
                 Engines::Cores | Engines::Apart(0) => self.team.drive(0),
                 Engines::Units => self.team.drive_some(self.wanted),
-                Engines::Both(_) | Engines::Apart(_) => self.team.drive(self.wanted),
+                Engines::Both(_) | Engines::First(..) | Engines::Apart(_) => self.team.drive(self.wanted),
             };
             if self.threads > 1 && tiles > 1 && !(engines == Engines::Units && units.count == 1) {
                 self.share(task, phase, tiles, (engines, units.count), scratch.base(bytes), bytes);
@@ -321,7 +321,7 @@ impl Crew<'_> {
         // SAFETY: the task outlives the call, phases come in order, there is scratch for all wanted, who drives units has
         // been given them.
         unsafe { board.run(Job { task, phase, tiles, scratch, stride, bytes }, engines, units) }
-        if matches!(engines, Engines::Both(_)) {
+        if matches!(engines, Engines::Both(_) | Engines::First(..)) {
             seen.seen(board.paces().pace);
         }
     }
@@ -335,21 +335,24 @@ fn alone(
     (engines, units): (Engines, usize),
     scratch: SpanMut<'_, u8>,
 ) {
-    let of_unit = match engines {
-        Engines::Units => tiles,
-        Engines::Both(pace) if units > 0 && pace.unit <= pace.core => tiles,
-        Engines::Apart(first) if units > 0 => first.min(tiles),
-        Engines::Cores | Engines::Both(_) | Engines::Apart(_) => 0,
+    let (first, pace) = match engines {
+        Engines::Cores => (0, None),
+        Engines::Units => (tiles, None),
+        Engines::Both(pace) => (tiles, Some(pace)),
+        Engines::First(first, pace) => (first.min(tiles), Some(pace)),
+        Engines::Apart(first) => (first.min(tiles), None),
     };
-    let start = if let Engines::Both(pace) = engines { Some((pace, Instant::now())) } else { None };
-    for (engine, tiles) in [(Engine::Unit, 0..of_unit), (Engine::Core, of_unit..tiles)] {
+    let quicker = pace.is_none_or(|pace| pace.unit <= pace.core);
+    let driven = engines == Engines::Units || units > 0 && quicker;
+    let engine = if driven { Engine::Unit } else { Engine::Core };
+    for (engine, tiles, pace) in [(engine, 0..first, pace), (Engine::Core, first..tiles, None)] {
         if tiles.is_empty() {
             continue;
         }
-        let count = tiles.len() as f64;
+        let (start, count) = (pace.map(|_| Instant::now()), tiles.len() as f64);
         // SAFETY: every tile once, phases come in order, the scratch is this thread's.
         unsafe { task.run(engine, phase, tiles, scratch) }
-        if let Some((pace, start)) = start {
+        if let Some((pace, start)) = pace.zip(start) {
             task.seen(pace.with(engine, start.elapsed().as_nanos() as f64 / count));
         }
     }

@@ -77,7 +77,11 @@ unsafe impl Task for Waves {
         self.ran.lock().unwrap().insert((thread::current().id(), engine));
         if engine == Engine::Unit {
             self.of_units.fetch_add(tiles.len(), Ordering::Relaxed);
-            assert!(!matches!(self.engines, Engines::Apart(first) if tiles.end > first), "{tiles:?}");
+            let first = match self.engines {
+                Engines::Apart(first) | Engines::First(first, _) => first,
+                _ => self.tiles,
+            };
+            assert!(tiles.end <= first, "{tiles:?}");
         }
         let mark = tiles.start as u8;
         scratch.fill(mark);
@@ -268,7 +272,9 @@ fn cores_of_several_kinds() {
     let pace = Pace { core: 1000.0, unit: 100.0 };
     for round in 0..ROUNDS {
         let mut task = Waves::new(1 + round % 3, 1 + round % 97);
-        task.engines = [Engines::Cores, Engines::Units, Engines::Both(pace), Engines::Apart(5)][round % 4];
+        task.engines =
+            [Engines::Cores, Engines::Units, Engines::Both(pace), Engines::First(7, pace), Engines::Apart(5)]
+                [round % 5];
         team.enter(1 + round % 8).run(&task, &mut scratch);
         task.check();
         let ran = task.ran.into_inner().unwrap();
@@ -329,7 +335,9 @@ fn entries_are_recorded() {
     let deadline = Instant::now() + Duration::from_secs(20);
     for round in 0.. {
         let mut task = Waves::new(1 + round % 3, 61);
-        task.engines = [Engines::Units, Engines::Apart(20), Engines::Cores][round % 3];
+        let pace = Pace { core: 100.0, unit: 10.0 };
+        task.engines =
+            [Engines::Units, Engines::Apart(20), Engines::First(20, pace), Engines::Cores][round % 4];
         let mut crew = team.enter(1 + round % 6);
         crew.run(&Recorded { task: &task, entries: &entries }, &mut scratch);
         task.check();
@@ -398,6 +406,25 @@ fn units_compute_the_first_tiles() {
         team.enter(1 + round % 8).run(&task, &mut scratch);
         task.check();
         assert_eq!(task.of_units.into_inner(), phases * first);
+        let ran = task.ran.into_inner().unwrap();
+        assert!(ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count() <= 3, "{ran:?}");
+    }
+}
+
+/// A task whose first tiles are for either engine, however wrong its pace: every tile once, only those in units, and what was seen
+/// of them is told.
+#[test]
+fn cores_help_with_the_first_tiles() {
+    let (team, mut scratch) = (three_units(), Scratch::default());
+    for round in 0..ROUNDS {
+        let (phases, tiles) = (1 + round % 3, 1 + round % 97);
+        let first = [0, 1, tiles / 3, tiles - 1, tiles][round % 5];
+        let mut task = Waves::new(phases, tiles);
+        task.engines = Engines::First(first, Pace { core: 1000.0, unit: [1.0, 1e3, 1e9, 1e-3][round % 4] });
+        team.enter(1 + round % 8).run(&task, &mut scratch);
+        task.check();
+        assert!(first == 0 || task.seen.into_inner().unwrap().is_some());
+        assert!(task.of_units.into_inner() <= phases * first);
         let ran = task.ran.into_inner().unwrap();
         assert!(ran.iter().filter(|(_, engine)| *engine == Engine::Unit).count() <= 3, "{ran:?}");
     }

@@ -1,12 +1,12 @@
 //! Which engine computes a step: cores, matrix units, or both, part by part.
 
-use tandem_base::team::claim::{self, Played, Share};
+use tandem_base::team::claim::{self, Played, Real, Share};
 use tandem_base::{Engine, Isa, Pace};
 use tandem_kernels::attention::{self, Attention};
 use tandem_kernels::conv::{self, Conv};
 use tandem_kernels::{
-    Both, Choice, Cost, Divide, Family, Kernel, NOT_ENABLED, Pipelined, Rates, Refusal, Stages, TeamRates,
-    select,
+    Both, Choice, Cost, Divide, Family, Kernel, NOT_ENABLED, Paced, Pipelined, Rates, Refusal, Stages,
+    TeamRates, select,
 };
 
 use super::{About, Memory, Planner, Site, Work};
@@ -114,7 +114,8 @@ impl Planner<'_> {
         let parts = together.parts(about.category);
         let work = Work { cost, ns: together.finish, parts, reason };
         let memory = Memory { buffers: operands.buffers(), scratch: together.both.scratch() };
-        let step = Box::new(BothStep { both: together.both, operands });
+        let share = together.share();
+        let step = Box::new(BothStep { both: together.both, operands, share });
         self.push(site, about, kernel, work, memory, step);
         Ok(())
     }
@@ -181,23 +182,26 @@ impl Planner<'_> {
             return Ok(());
         }
         let [unit, core] = pipeline.rows();
+        let (stages, team) = (pipeline.stages(&self.target.rates), self.target.rates.team);
+        let share = stages.share(&team);
         let reason = format!(
             "products of {} groups in the matrix unit, what lies around them on cores, done after {} of {} threads, alone {} \
              after {}; {}",
             pipeline.groups(),
             micros(finish),
-            self.target.rates.team.threads,
+            team.threads,
             choice.kernel.name,
             micros(choice.together_ns),
             candidates(choice),
         );
-        let parts = parts(&pipeline.stages(&self.target.rates), &self.target.rates.team, about.category);
+        let parts = parts(&stages, &team, about.category);
         let work = Work { cost, ns: finish, parts, reason };
+        let paced = (!self.target.fixed).then(|| Paced::new(stages.pace(most_of_units(&pipeline))));
         let workspace = pipeline.workspace();
         let shared = self.shared(workspace);
         let buffers = operands.buffers().into_iter().chain(shared.map(|s| s.buffer)).collect();
         let kernel = (format!("{unit}+{core}"), "both");
-        let step = Box::new(PipelineStep { pipeline, operands, shared });
+        let step = Box::new(PipelineStep { pipeline, operands, shared, paced, share });
         self.push(site, about, kernel, work, Memory { buffers, scratch: workspace.per_worker }, step);
         Ok(())
     }
@@ -227,18 +231,27 @@ pub(crate) fn pipeline<P: Pipelined>(
     timed.min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(ns, _)| *ns < by * (1.0 - GAIN))
 }
 
-/// What each engine does of a pipeline: all the arithmetic counts as the unit's.
+/// Tiles of units in a phase that has most of them.
+fn most_of_units<P: Pipelined>(pipeline: &P) -> usize {
+    (1..pipeline.phases()).map(|phase| pipeline.tiles(phase)[0]).max().unwrap_or(0)
+}
+
+/// What each engine does of a pipeline, whose arithmetic is that of its products.
 fn parts(stages: &Stages, team: &TeamRates, category: Category) -> Vec<PartReport> {
-    let [first, products, around] = stages.busy(team);
+    let ([first, products, around, helped], units) = (stages.busy(team), stages.share(team));
     let part = |name, engine, start_ns, ns, share| {
         let engine = self::name(engine);
         PartReport { name, engine, category, start_ns, ns, share }
     };
-    vec![
+    let mut parts = vec![
         part("before", Engine::Core, 0.0, first, 0.0),
-        part("products", Engine::Unit, first, products, 1.0),
+        part("products", Engine::Unit, first, products, units),
         part("around", Engine::Core, first, around, 0.0),
-    ]
+    ];
+    if helped > 0.0 {
+        parts.push(part("products", Engine::Core, first + around, helped, 1.0 - units));
+    }
+    parts
 }
 
 /// The quickest row of each engine on parts of the problem, where they can share it.
@@ -257,7 +270,7 @@ pub(crate) fn together<F: Divide>(
         taken.filter(|(row, _)| F::shares(row)).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
     };
     let both = Both::new(problem.clone(), quickest(Engine::Unit)?, quickest(Engine::Core)?, rates).ok()?;
-    let played = play(both.pace(), both.parts(), &rates.team);
+    let played = play(both.paced().pace(), both.parts(), &rates.team);
     let finish = played.end() + rates.team.hand_off_ns;
     let bytes = F::cost(problem).bytes;
     // Memory is shared, whoever reads it.
@@ -271,7 +284,7 @@ fn play(pace: Pace, parts: usize, team: &TeamRates) -> Played {
     let slower = team.threads as f64 / team.cores;
     let pace = Pace { core: pace.core * slower, ..pace };
     let share = Share::alike(team.units, team.threads - team.units, pace);
-    claim::simulate(share, &share.paces, parts)
+    claim::simulate(share, &Real { paces: share.paces, cores: (0, 0.0) }, parts)
 }
 
 pub(super) fn micros(ns: f64) -> String {

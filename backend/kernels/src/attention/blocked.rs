@@ -119,6 +119,11 @@ pub(super) fn weights_ns(work: f64, rows: f64, keys: f64, rates: &Rates) -> f64 
     rows * keys * work / rates.vector_gelems + 20.0 * rows
 }
 
+/// Products of `rows` of queries with `keys` and of their weights with values, in ns.
+pub(super) fn products_ns(s: Sizes, rows: f64, keys: f64, rates: &Rates) -> f64 {
+    2.0 * rows * keys * (s.d + panels::padded(s.dv)) as f64 / (0.8 * rates.fma_gflops)
+}
+
 /// All keys and values to panels, in ns.
 pub(super) fn packing_ns(s: Sizes) -> f64 {
     0.25 * (s.blocks() * s.packed().iter().sum::<usize>()) as f64

@@ -274,6 +274,7 @@ impl Pipelined for Pipeline {
         Stages {
             first: blocked::packing_ns(*s),
             products: self.cut.together as f64 * whole.iter().map(multiply).sum::<f64>(),
+            on_core: blocked::products_ns(*s, rows, keys as f64, rates),
             around: blocked::weights_ns(self.work, rows, keys as f64 * seen, rates),
             groups: self.groups(),
             phases: self.phases(),

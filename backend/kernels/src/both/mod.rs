@@ -2,13 +2,13 @@
 //! same order, so that the bits are the same whoever claims a part; those of 16-bit floats differ by a rounding.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tandem_base::mem::ALIGN;
 use tandem_base::{Engine, Engines, Isa, Pace, SpanMut, Task};
 
 use crate::element::{Element, Format};
 use crate::kernel::{ArgError, Family, Kernel, Rates, Refusal, available};
+use crate::paced::Paced;
 use crate::widen::{self, Operands, Part, Parted, Region};
 
 /// A family whose problems come apart.
@@ -34,14 +34,11 @@ pub struct Both<F: Divide> {
     parts: Vec<Part<F::Parts>>,
     /// Bytes each worker needs.
     scratch: usize,
-    /// Bits of the ns that a core and a unit take for a part: predicted, then as seen.
-    pace: [AtomicU64; 2],
+    /// What a part takes.
+    paced: Paced,
     /// The first parts, where it is settled how many units compute.
     of_units: Option<usize>,
 }
-
-/// Of what was seen before, the share that stays: a thread that was preempted tells little.
-const KEPT: f64 = 0.75;
 
 impl<F: Divide> Both<F> {
     /// Takes a problem apart for a row of units and a row of cores that both take the whole.
@@ -72,15 +69,20 @@ impl<F: Divide> Both<F> {
         let scratch = parts.iter().map(|part| room(unit, part).max(room(core, part))).max().unwrap_or(0);
         let ns = |row: &Kernel<F>| {
             let all: f64 = parts.iter().map(|part| (row.ns)(&part.problem, rates)).sum();
-            AtomicU64::new((all / count as f64).to_bits())
+            all / count as f64
         };
-        let pace = [ns(core), ns(unit)];
-        Ok(Self { unit, core, problem, parts, scratch, pace, of_units: None })
+        let paced = Paced::new(Pace { core: ns(core), unit: ns(unit) });
+        Ok(Self { unit, core, problem, parts, scratch, paced, of_units: None })
     }
 
     /// Settles that units compute the first so many parts, whatever is seen.
     pub fn settle(&mut self, of_units: usize) {
         self.of_units = Some(of_units);
+    }
+
+    /// Whether it is.
+    pub fn settled(&self) -> bool {
+        self.of_units.is_some()
     }
 
     /// Number of parts.
@@ -98,10 +100,9 @@ impl<F: Divide> Both<F> {
         self.scratch
     }
 
-    /// What a part takes, as predicted or last seen.
-    pub fn pace(&self) -> Pace {
-        let [core, unit] = [0, 1].map(|i| f64::from_bits(self.pace[i].load(Ordering::Relaxed)));
-        Pace { core, unit }
+    /// What a part takes, and who computed them.
+    pub fn paced(&self) -> &Paced {
+        &self.paced
     }
 
     /// Checks arguments and makes a task of them.
@@ -140,17 +141,14 @@ unsafe impl<F: Divide> Task for BoundBoth<'_, '_, F> {
         self.both.scratch
     }
     fn engines(&self, _: usize) -> Engines {
-        self.both.of_units.map_or_else(|| Engines::Both(self.both.pace()), Engines::Apart)
+        self.both.of_units.map_or_else(|| Engines::Both(self.both.paced.pace()), Engines::Apart)
     }
     fn seen(&self, pace: Pace) {
-        let before = self.both.pace();
-        for engine in [Engine::Core, Engine::Unit] {
-            let ns = KEPT * before.of(engine) + (1.0 - KEPT) * pace.of(engine);
-            self.both.pace[engine as usize].store(ns.to_bits(), Ordering::Relaxed);
-        }
+        self.both.paced.see(pace);
     }
     unsafe fn run(&self, engine: Engine, _: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         let row = if engine == Engine::Unit { self.both.unit } else { self.both.core };
+        self.both.paced.count(engine, tiles.len());
         for part in &self.both.parts[tiles] {
             let all = F::Parts::operands(&self.both.problem, &self.args);
             // SAFETY: the caller's; `bind` checked the whole, of which this is a part that the row takes; the scratch has

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::thread::ThreadId;
 
-use tandem_base::{AlignedBuf, Engine, Engines, SpanMut, Task};
+use tandem_base::{AlignedBuf, Engine, Engines, Pace, SpanMut, Task};
 
+use crate::paced::Paced;
 use crate::testing::Random;
 
 /// Memory of NaNs.
@@ -16,14 +17,18 @@ pub fn poisoned(bytes: usize) -> AlignedBuf {
     block
 }
 
+/// A pace by which cores leave units' tiles alone, help with them, or compute them all.
+pub fn any_pace(random: &mut Random) -> Paced {
+    Paced::new(Pace { core: 1000.0, unit: random.pick(&[1e-3, 100.0, 1e9]) })
+}
+
 /// Runs all phases, tiles in runs of a random length and order, those of units on a random engine.
 pub fn in_any_order(task: &dyn Task, random: &mut Random) {
     for phase in 0..task.phases() {
-        let Engines::Apart(of_units) = (match task.engines(phase) {
-            Engines::Cores => Engines::Apart(0),
-            engines => engines,
-        }) else {
-            panic!("units wait for nobody")
+        let of_units = match task.engines(phase) {
+            Engines::Cores => 0,
+            Engines::Apart(first) | Engines::First(first, _) => first,
+            Engines::Units | Engines::Both(_) => panic!("units wait for nobody"),
         };
         let (tiles, mut runs, mut start) = (task.tiles(phase), vec![], 0);
         while start < tiles {
@@ -74,6 +79,9 @@ unsafe impl Task for Watched<'_> {
     }
     fn engines(&self, phase: usize) -> Engines {
         self.task.engines(phase)
+    }
+    fn seen(&self, pace: Pace) {
+        self.task.seen(pace);
     }
     unsafe fn run(&self, engine: Engine, phase: usize, tiles: Range<usize>, scratch: SpanMut<'_, u8>) {
         if engine == Engine::Unit {

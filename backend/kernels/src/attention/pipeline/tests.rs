@@ -5,7 +5,7 @@ use tandem_base::{Scratch, Span, Task, Team, sme};
 use super::super::KERNELS;
 use super::super::tests::{Data, at, definition, problem};
 use super::*;
-use crate::pipeline::testing::{Watched, in_any_order, poisoned};
+use crate::pipeline::testing::{Watched, any_pace, in_any_order, poisoned};
 use crate::testing::{CANARY, Random, Split, sample};
 
 /// A row of units, if any are tested here, and a row of cores that takes the problem.
@@ -30,7 +30,9 @@ fn check(p: &Problem, random: &mut Random, how: impl FnOnce(&dyn Task, &mut Rand
     let [mut alone, mut together] = [(); 2].map(|()| vec![CANARY; p.dst.extent()]);
     crate::testing::run(core, p, args(&data, &mut alone), Split::Whole);
     let mut shared = poisoned(all.workspace().shared);
-    how(&all.bind(args(&data, &mut together), SpanMut::from(shared.bytes_mut())).unwrap(), random);
+    let paced = any_pace(random);
+    let paced = random.pick(&[None, Some(&paced)]);
+    how(&all.bind(args(&data, &mut together), SpanMut::from(shared.bytes_mut()), paced).unwrap(), random);
     let differs = alone.iter().zip(&together).position(|(a, b)| a.to_bits() != b.to_bits());
     assert_eq!(differs, None, "{} with {} in groups of {scores}: {p:?}", unit.name, core.name);
     let [batch, heads, t, dv] = [0, 1, 2, 3].map(|i| p.dst.size(i));

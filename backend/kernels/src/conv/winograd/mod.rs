@@ -72,11 +72,18 @@ struct Costs {
     output: f64,
 }
 
+impl Costs {
+    /// Products of so many tiles with filters of so many rows (channels) and columns, in ns.
+    fn products_ns(&self, tiles: f64, rows: f64, columns: f64, rates: &Rates) -> f64 {
+        /// What storing a product costs, in channels.
+        const STORE: f64 = 5.0;
+        2.0 * tiles * FREQUENCIES as f64 * columns * (rows + STORE) / (self.share * rates.fma_gflops)
+    }
+}
+
 /// Products at the multiply-add rate or at the rate filters come out of L2, transforms at the vector rate, and the part
 /// of the time operands take out of memory that does not hide behind the products.
 fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
-    /// What storing a product costs, in channels.
-    const STORE: f64 = 5.0;
     let plan = Plan::new(p, costs.width);
     let (tiles, rows) = (plan.tiles() as f64, plan.channels() as f64);
     let (blocks, columns) = (plan.blocks() as f64, panels::padded(plan.columns) as f64 / BLOCK as f64);
@@ -85,7 +92,7 @@ fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
         Order::FiltersFirst => (1.0, 0.5),
         Order::TilesFirst => (plan.groups() as f64, 0.25),
     };
-    let products = 2.0 * tiles * filter * (rows + STORE) / (costs.share * rates.fma_gflops);
+    let products = costs.products_ns(tiles, rows, columns * BLOCK as f64, rates);
     let reads = 4.0 * filter * rows * plan.groups() as f64 / rates.l2_gbs;
     let vectors =
         tiles * (blocks * costs.input + columns * costs.output) + transforms * rows * columns * costs.filter;

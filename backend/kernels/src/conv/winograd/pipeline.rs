@@ -395,6 +395,7 @@ impl Pipelined for Pipeline {
         Stages {
             first: rows * columns * costs.filter / rates.vector_gelems,
             products: FREQUENCIES as f64 * (self.unit.ns)(&self.product(self.group), rates),
+            on_core: costs.products_ns(self.group as f64, rows, self.width() as f64, rates),
             around: self.group as f64 * transforms / rates.vector_gelems
                 + (memory + acts) / self.groups() as f64,
             groups: self.groups(),

@@ -7,7 +7,7 @@ use tandem_base::{Scratch, Task, Team, sme};
 
 use super::super::tests::{CANARY, Case, cases, rows, ways};
 use super::*;
-use crate::pipeline::testing::{Watched, in_any_order, poisoned};
+use crate::pipeline::testing::{Watched, any_pace, in_any_order, poisoned};
 use crate::testing::{Random, sample};
 
 /// The rows of GEMM that multiply a small problem here, of units or of cores.
@@ -33,7 +33,9 @@ fn check(case: &Case, random: &mut Random, how: impl FnOnce(&dyn Task, &mut Rand
     let Ok(all) = made else { return false };
     let mut together = vec![CANARY; data.problem.dst.extent() + 32];
     let mut shared = poisoned(all.workspace().shared);
-    let task = all.bind(data.args(&mut together), SpanMut::from(shared.bytes_mut())).unwrap();
+    let paced = any_pace(random);
+    let paced = random.pick(&[None, Some(&paced)]);
+    let task = all.bind(data.args(&mut together), SpanMut::from(shared.bytes_mut()), paced).unwrap();
     how(&task, random);
     data.compare(unit.name, &together);
     let alone = data.run(row, usize::MAX);

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::bridge::ffi;
-use crate::model::{Layout, Model};
+use crate::model::{self, Layout, Model};
 use crate::profile::table;
 use crate::{Error, sweep};
+
+mod seen;
+use seen::{Seen, Times};
 
 /// What to explain.
 #[derive(clap::Args)]
@@ -22,9 +25,12 @@ pub struct Options {
     /// Devices of the sweep, by the names of shipped profiles or as files; default: all shipped ones.
     #[arg(long, requires = "sweep")]
     device: Vec<String>,
-    /// Threads of the sweep; default: one a core of the device.
-    #[arg(long, requires = "sweep")]
+    /// Threads of the sweep; default: one a core of the device. Of executions: those of ExecuTorch's pool.
+    #[arg(long)]
     threads: Option<usize>,
+    /// First execute the program so many times with inputs of random numbers, and tell what its steps were seen to take.
+    #[arg(long, default_value_t = 0, conflicts_with = "sweep")]
+    repeat: u32,
     /// Draw the sweep.
     #[arg(long, requires = "sweep")]
     svg: Option<PathBuf>,
@@ -84,6 +90,10 @@ struct Step {
     layout_in: String,
     layout_out: String,
     predicted_ns: f64,
+    /// Median of the executions that were asked for.
+    measured_ns: Option<f64>,
+    /// Where cores and matrix units share it as they find themselves to be fast.
+    seen: Option<Seen>,
     /// The split between engines if any, the pick, then every other candidate with its time on one thread or its refusal.
     reason: String,
 }
@@ -106,8 +116,12 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let Some(file) = &options.file else {
         return sweep::run(&options.device, options.threads, options.json.as_deref(), options.svg.as_deref());
     };
-    let _model = Model::load(file, false, options.layout)?;
-    let delegates: Vec<Delegate> = ffi::delegates().iter().map(delegate).collect();
+    if let Some(threads) = options.threads {
+        model::set_threads(threads)?;
+    }
+    let mut model = Model::load(file, options.repeat > 0, options.layout)?;
+    let times = if options.repeat > 0 { seen::execute(&mut model, options.repeat)? } else { Times::new() };
+    let delegates: Vec<Delegate> = ffi::delegates().iter().map(|d| delegate(d, &times)).collect();
     for delegate in &delegates {
         print(delegate, options.steps);
     }
@@ -119,10 +133,11 @@ pub fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-fn delegate(delegate: &ffi::Delegate) -> Delegate {
+fn delegate(delegate: &ffi::Delegate, times: &Times) -> Delegate {
     let steps = ffi::steps(delegate.method);
     let total_ns = steps.iter().map(|s| s.predicted_ns).sum();
-    let listed = steps.iter().map(step).collect();
+    let measured = |i| seen::time(times, delegate.method, i);
+    let listed = steps.iter().enumerate().map(|(i, s)| step(s, measured(i))).collect();
     let moves = steps.into_iter().filter(|s| s.category == "Data movement");
     let conversions: Vec<Conversion> = moves.map(conversion).collect();
     Delegate {
@@ -142,10 +157,11 @@ fn value(v: ffi::Value) -> Value {
     Value { name, shape, layout, copy, decided, bytes }
 }
 
-fn step(s: &ffi::Step) -> Step {
+fn step(s: &ffi::Step, measured_ns: Option<f64>) -> Step {
+    let seen = Seen::of(s);
     let ffi::Step { name, op, shape, engine, kernel, layout_in, layout_out, predicted_ns, reason, .. } =
         s.clone();
-    Step { name, op, shape, engine, kernel, layout_in, layout_out, predicted_ns, reason }
+    Step { name, op, shape, engine, kernel, layout_in, layout_out, predicted_ns, measured_ns, seen, reason }
 }
 
 fn conversion(s: ffi::Step) -> Conversion {
@@ -154,11 +170,13 @@ fn conversion(s: ffi::Step) -> Conversion {
 }
 
 fn print_steps(steps: &[Step]) {
-    let mut out = table::table(&["step", "shape", "engine", "layout", "µs", "pick and candidates"], &[4]);
+    let header = ["step", "shape", "engine", "layout", "µs", "seen", "pick and candidates"];
+    let mut out = table::table(&header, &[4, 5]);
     for s in steps {
         let layout = format!("{} → {}", s.layout_in, s.layout_out);
         let us = format!("{:.1}", s.predicted_ns / 1e3);
-        out.add_row([&s.name, &s.shape, &s.engine, &layout, &us, &s.reason]);
+        let seen = s.measured_ns.map_or_else(String::new, |ns| format!("{:.1}", ns / 1e3));
+        out.add_row([&s.name, &s.shape, &s.engine, &layout, &us, &seen, &s.reason]);
     }
     println!("{out}");
 }
@@ -168,6 +186,7 @@ fn print(delegate: &Delegate, steps: bool) {
     if steps {
         print_steps(&delegate.steps);
     }
+    seen::print(delegate.steps.iter().filter_map(|s| Some((s.name.as_str(), s.seen.as_ref()?))));
     let mut values = table::table(&["value", "shape", "layout", "KiB", "decided by"], &[3]);
     for v in &delegate.values {
         let copied = if v.copy.is_empty() { String::new() } else { format!(" and {}", v.copy) };
