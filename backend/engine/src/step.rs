@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tandem_base::{Crew, Entries, Lease, Recorded, Scratch, Span, SpanMut, Strided, Task};
+use tandem_base::{Crew, Engine, Entries, Lease, Recorded, Scratch, Span, SpanMut, Strided, Task};
 use tandem_kernels::{ArgError, Both, Divide, Element, Family, Paced, Pipelined, Taken};
 
 use crate::error::Error;
@@ -196,16 +196,50 @@ pub(crate) struct KernelStep<F: Family, B> {
 
 impl<F: Family, B: Bind<F>> Step for KernelStep<F, B> {
     fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault> {
-        let unreachable =
-            || Fault::Plan(format!("{}: an operand lies outside its memory", self.taken.kernel().name));
-        let args = self.operands.args(run).ok_or_else(unreachable)?;
-        let shared = run.shared(self.shared.as_ref()).ok_or_else(unreachable)?;
-        let task = self.taken.bind(args, shared).map_err(|e| match e {
-            ArgError::Place { .. } => Fault::Argument(e.to_string()),
-            _ => Fault::Plan(format!("{}: {e}", self.taken.kernel().name)),
-        })?;
-        run.task(&task);
+        on_row(&self.taken, &self.operands, self.shared.as_ref(), run)
+    }
+}
+
+/// Runs a row.
+fn on_row<F: Family, B: Bind<F>>(
+    taken: &Taken<F>,
+    operands: &B,
+    shared: Option<&Operand>,
+    run: &mut Run<'_, '_>,
+) -> Result<(), Fault> {
+    let unreachable = || Fault::Plan(format!("{}: an operand lies outside its memory", taken.kernel().name));
+    let args = operands.args(run).ok_or_else(unreachable)?;
+    let shared = run.shared(shared).ok_or_else(unreachable)?;
+    let task = taken.bind(args, shared).map_err(|e| match e {
+        ArgError::Place { .. } => Fault::Argument(e.to_string()),
+        _ => Fault::Plan(format!("{}: {e}", taken.kernel().name)),
+    })?;
+    run.task(&task);
+    Ok(())
+}
+
+/// A kernel's problem as a whole, on units or on cores: with the same bits, so that what is seen may change which.
+pub(crate) struct EitherStep<F: Family, B> {
+    pub cores: Taken<F>,
+    pub units: Taken<F>,
+    pub operands: B,
+    pub shared: Option<Operand>,
+    /// What the whole takes.
+    pub paced: Paced,
+}
+
+impl<F: Family, B: Bind<F>> Step for EitherStep<F, B> {
+    fn run(&self, run: &mut Run<'_, '_>) -> Result<(), Fault> {
+        let engine = self.paced.quicker();
+        let taken = if engine == Engine::Unit { &self.units } else { &self.cores };
+        let start = Instant::now();
+        on_row(taken, &self.operands, self.shared.as_ref(), run)?;
+        self.paced.took(engine, start.elapsed().as_nanos() as f64);
         Ok(())
+    }
+    fn seen(&self) -> Option<Seen> {
+        let predicted = self.paced.predicted();
+        Some(Seen::new(&self.paced, if predicted.unit <= predicted.core { 1.0 } else { 0.0 }))
     }
 }
 

@@ -211,8 +211,10 @@ fn the_tracer_sees_who_is_in_the_unit() {
         assert_eq!(seen.steps.len(), steps.len());
         for (index, step) in steps.iter().enumerate() {
             let in_unit = seen.entries.iter().any(|(of, _)| *of == index);
-            assert!(step.engine != "sme" || in_unit, "{step:?}");
-            assert!(step.engine != "cpu" || !in_unit, "{step:?}");
+            // What is seen may move a step that either engine computes.
+            let stays = method.seen(index).is_none();
+            assert!(!stays || step.engine != "sme" || in_unit, "{step:?}");
+            assert!(!stays || step.engine != "cpu" || !in_unit, "{step:?}");
         }
         for (index, entry) in &seen.entries {
             let (start, end) = seen.steps[*index];
@@ -292,7 +294,7 @@ fn units_and_cores_share_winograd() {
         let steps = 0..method.report().steps.len();
         let shared = steps.filter_map(|i| Some((method.report().steps[i].engine, method.seen(i)?)));
         let shared: Vec<_> = shared.collect();
-        assert!(shared.len() >= 2 && shared.iter().all(|(engine, _)| *engine == "both"), "{shared:?}");
+        assert!(shared.iter().filter(|(engine, _)| *engine == "both").count() >= 2, "{shared:?}");
         for (_, seen) in shared {
             assert!(seen.computed.iter().sum::<u64>() > 0 && seen.pace != seen.predicted, "{seen:?}");
             assert!((0.0..=1.0).contains(&seen.share), "{seen:?}");
@@ -323,5 +325,40 @@ fn nobody_gets_an_emulated_unit_unasked() {
             assert!(!step.kernel.contains("emulated"), "{}", step.reason);
         }
         assert!(!method.report().isa.to_string().contains("emulated"));
+    }
+}
+
+/// A unit that is far slower than planned with: cores come in, with the same bits, and what was seen says so.
+#[test]
+fn a_slow_unit_is_left() {
+    let mut b = Builder::default();
+    let x = b.input(&[64, 96]);
+    let y = b.linear(x, 160, &common::Stages { bias: true, relu: true, ..Default::default() });
+    b.output(y);
+    let model = b.finish();
+    for &unit in units() {
+        for threads in [1, 2] {
+            let rates = |gflops| {
+                let mut rates =
+                    Rates { team: TeamRates { threads, ..TeamRates::default() }, ..Rates::default() };
+                rates.unit.f32_gflops = gflops;
+                Some(rates)
+            };
+            let options = LoadOptions { rates: rates(1e4), ..beside(Isa::detect(), unit) };
+            let mut method = model.load(&options).unwrap();
+            assert_ne!(method.report().steps[0].engine, "cpu", "{unit}");
+            let inputs = model.inputs(&method, 3);
+            let first = run(&mut method, &inputs, threads).unwrap();
+            for _ in 0..60 {
+                assert!(same_bits(&first, &run(&mut method, &inputs, threads).unwrap()), "{unit}");
+            }
+            let seen = method.seen(0).expect("either engine may compute it");
+            let [cores, units] = seen.computed;
+            assert!(seen.share > 0.5 && cores > 0 && units > 0, "{seen:?}");
+            assert!(seen.pace.unit > 2.0 * seen.predicted.unit, "{seen:?}");
+            // Settled plans stay as they are.
+            let fixed = LoadOptions { deterministic: true, ..options };
+            assert!(model.load(&fixed).unwrap().seen(0).is_none());
+        }
     }
 }

@@ -5,14 +5,14 @@ use tandem_base::{Engine, Isa, Pace};
 use tandem_kernels::attention::{self, Attention};
 use tandem_kernels::conv::{self, Conv};
 use tandem_kernels::{
-    Both, Choice, Cost, Divide, Family, Kernel, NOT_ENABLED, Paced, Pipelined, Rates, Refusal, Stages,
-    TeamRates, select,
+    Both, Choice, Cost, Divide, Family, Kernel, NOT_ENABLED, Paced, Pipelined, Rates, Refusal, Stages, Taken,
+    TeamRates, Workspace, select,
 };
 
 use super::{About, Memory, Planner, Site, Work};
 use crate::error::Error;
 use crate::report::{Category, PartReport};
-use crate::step::{Bind, BothStep, PipelineStep};
+use crate::step::{Bind, BothStep, EitherStep, PipelineStep};
 
 /// What both engines are predicted to gain at least, relative to the better one alone, to be worth meeting for.
 const GAIN: f64 = 0.03;
@@ -88,12 +88,15 @@ impl Planner<'_> {
         operands: B,
     ) -> Result<(), Error> {
         let rates = self.target.rates;
-        let choice = self.alone(rows, &problem);
-        let together =
-            choice.as_ref().and_then(|choice| Some((choice, together(rows, &problem, choice, &rates)?)));
-        let together = together.filter(|(_, together)| together.pays());
-        let Some((choice, mut together)) = together else {
+        let Some(choice) = self.alone(rows, &problem) else {
             return self.kernel(site, about, rows, problem, operands);
+        };
+        let together = together(rows, &problem, &choice, &rates);
+        let Some(mut together) = together.filter(Together::pays) else {
+            return match either(rows, &choice).filter(|_| !self.target.fixed && F::EXACT) {
+                Some(found) => self.on_either(site, about, &choice, found, problem, operands),
+                None => self.kernel(site, about, rows, problem, operands),
+            };
         };
         if self.target.fixed || !F::EXACT {
             together.both.settle(together.played.of_units);
@@ -109,7 +112,7 @@ impl Planner<'_> {
             rates.team.threads,
             choice.kernel.name,
             micros(together.alone),
-            candidates(choice),
+            candidates(&choice),
         );
         let parts = together.parts(about.category);
         let work = Work { cost, ns: together.finish, parts, reason };
@@ -117,6 +120,31 @@ impl Planner<'_> {
         let share = together.share();
         let step = Box::new(BothStep { both: together.both, operands, share });
         self.push(site, about, kernel, work, memory, step);
+        Ok(())
+    }
+
+    /// Appends a step of one engine, the choice's until it is seen to be the slower one.
+    fn on_either<F: Divide, B: Bind<F> + 'static>(
+        &mut self,
+        site: Site<'_>,
+        about: About<'_>,
+        choice: &Choice<F>,
+        ([core, unit], pace): ([&'static Kernel<F>; 2], Pace),
+        problem: F::Problem,
+        operands: B,
+    ) -> Result<(), Error> {
+        let (cost, engine) = (F::cost(&problem), name(choice.kernel.engine()));
+        let reason = candidates(choice);
+        let work = Work::of_one(cost, (choice.together_ns, engine), about.category, reason);
+        let (cores, units) = (core.take(problem.clone()), unit.take(problem));
+        let all = [&cores, &units].map(Taken::workspace);
+        let most = |of: fn(&Workspace) -> usize| all.iter().map(of).max().unwrap_or(0);
+        let workspace = Workspace { shared: most(|w| w.shared), per_worker: most(|w| w.per_worker) };
+        let shared = self.shared(workspace);
+        let buffers = operands.buffers().into_iter().chain(shared.map(|s| s.buffer)).collect();
+        let step = Box::new(EitherStep { cores, units, operands, shared, paced: Paced::new(pace) });
+        let kernel = (choice.kernel.name.to_owned(), engine);
+        self.push(site, about, kernel, work, Memory { buffers, scratch: workspace.per_worker }, step);
         Ok(())
     }
 
@@ -264,18 +292,39 @@ pub(crate) fn together<F: Divide>(
     if rates.team.threads < 2 || !rates.team.overlap {
         return None;
     }
-    let quickest = |engine: Engine| {
-        let answers = rows.iter().zip(&choice.candidates).filter(|(row, _)| row.engine() == engine);
-        let taken = answers.filter_map(|(row, (_, answer))| Some((row, (*answer).ok()?)));
-        taken.filter(|(row, _)| F::shares(row)).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
-    };
-    let both = Both::new(problem.clone(), quickest(Engine::Unit)?, quickest(Engine::Core)?, rates).ok()?;
+    let [core, unit] = quickest(rows, choice)?;
+    let both = Both::new(problem.clone(), unit, core, rates).ok()?;
     let played = play(both.paced().pace(), both.parts(), &rates.team);
     let finish = played.end() + rates.team.hand_off_ns;
     let bytes = F::cost(problem).bytes;
     // Memory is shared, whoever reads it.
     let finish = finish.max(if bytes > rates.unit.l2_bytes { bytes / rates.team.dram_gbs } else { 0.0 });
     Some(Together { both, finish, alone: choice.together_ns, played })
+}
+
+/// The quickest row of cores and of units, of those whose sums are alike.
+fn quickest<F: Divide>(rows: &'static [Kernel<F>], choice: &Choice<F>) -> Option<[&'static Kernel<F>; 2]> {
+    let of = |engine: Engine| {
+        let answers = rows.iter().zip(&choice.candidates).filter(|(row, _)| row.engine() == engine);
+        let taken = answers.filter_map(|(row, (_, answer))| Some((row, (*answer).ok()?)));
+        taken.filter(|(row, _)| F::shares(row)).min_by(|a, b| a.1.total_cmp(&b.1)).map(|(row, _)| row)
+    };
+    Some([of(Engine::Core)?, of(Engine::Unit)?])
+}
+
+/// The rows that may take each other's place, one of them the choice, and what they take the team.
+fn either<F: Divide>(
+    rows: &'static [Kernel<F>],
+    choice: &Choice<F>,
+) -> Option<([&'static Kernel<F>; 2], Pace)> {
+    let [core, unit] = quickest(rows, choice)?;
+    let ns = |row: &Kernel<F>| choice.candidates.iter().find(|(name, _)| *name == row.name)?.1.ok();
+    // Where cores would rather take a row whose sums differ, the other one takes them longer.
+    let least =
+        rows.iter().filter(|row| row.engine() == Engine::Core).filter_map(ns).min_by(f64::total_cmp)?;
+    let pace = Pace { core: choice.alone[0]? * ns(core)? / least, unit: choice.alone[1]? };
+    let known = [core, unit].iter().any(|row| row.name == choice.kernel.name) && core.isa != Isa::SCALAR;
+    known.then_some(([core, unit], pace))
 }
 
 /// How the parts are done, as threads claim them.
