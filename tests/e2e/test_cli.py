@@ -100,6 +100,30 @@ def test_explain_lists_what_computes_each_step(cli, unet, tmp_path):
     assert " threads" in delegate["basis"] and delegate["basis"] in ran.stdout
 
 
+def test_explain_tells_what_executions_show(cli, unet, tmp_path):
+    data = tmp_path / "explain.json"
+
+    def steps(*args, **environment) -> tuple[str, list[dict]]:
+        command = [str(part) for part in (cli, "explain", unet.pte, "--json", data, *args)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
+        return ran.stdout, json.loads(data.read_text())["delegates"][0]["steps"]
+
+    _, planned = steps()
+    assert all(step["measured_ns"] is None and step["seen"] is None for step in planned)
+    _, seen = steps("--repeat", "3", "--threads", "2")
+    assert all(step["measured_ns"] > 0 for step in seen)
+    # A unit that is computed by a core is far slower than what it stands for: its steps are shared anew.
+    units = {"TANDEM_ISA": "emulated-sme2-512,avx2", "TANDEM_DEVICE": "apple-m4"}
+    told, seen = steps("--repeat", "3", "--threads", "2", **units)
+    shared = [step for step in seen if step["seen"]]
+    assert shared and all(step["engine"] in ("both", "sme", "cpu") for step in shared)
+    for step in shared:
+        paces = step["seen"]
+        assert step["name"] in told and 0 <= paces["unit_share"] <= 1
+        assert paces["core_tiles"] + paces["unit_tiles"] > 0
+    assert any(step["seen"]["unit_ns"] > 1.5 * step["seen"]["unit_predicted_ns"] for step in shared)
+
+
 def test_simulate_models_devices_that_are_not_there(cli, unet, tmp_path):
     data, trace = tmp_path / "simulated.json", tmp_path / "trace.json"
 
