@@ -214,9 +214,20 @@ fn attending(b: &Bench) {
         let args = || softmax::Args { src: span(&data), dst };
         b.rows(&format!("softmax [{rows},{n}]"), softmax::KERNELS, &problem, args);
     }
-    for [heads, t, s, d] in [[12, 197, 197, 64], [8, 1024, 1024, 64], [4, 4096, 64, 16], [8, 1, 1024, 64]] {
-        let heads_of = |n| Strided::with_order(&[1, heads, n, d], &[0, 2, 1, 3]);
-        let [q, k] = [t, s].map(heads_of);
+    let shapes = [
+        [12, 12, 197, 197, 64],
+        [8, 8, 1024, 1024, 64],
+        [4, 4, 4096, 64, 16],
+        [8, 8, 1, 1024, 64],
+        [32, 8, 1, 1024, 128],
+        [8, 8, 4, 512, 64],
+        [8, 8, 8, 512, 64],
+        [8, 8, 16, 512, 64],
+        [8, 8, 1, 33, 16],
+    ];
+    for [heads, kv_heads, t, s, d] in shapes {
+        let heads_of = |[heads, n]: [usize; 2]| Strided::with_order(&[1, heads, n, d], &[0, 2, 1, 3]);
+        let [q, k] = [[heads, t], [kv_heads, s]].map(heads_of);
         let [queries, keys, values] = [q, k, k].map(|of| floats(of.extent()));
         let mut out = floats(q.extent());
         let dst = span_mut(&mut out);
@@ -228,7 +239,7 @@ fn attending(b: &Bench) {
             mask: Span::empty(),
             dst,
         };
-        b.rows(&format!("attention {heads}x{t}x{s} d{d}"), attention::KERNELS, &problem, args);
+        b.rows(&format!("attention {heads}/{kv_heads}x{t}x{s} d{d}"), attention::KERNELS, &problem, args);
     }
 }
 

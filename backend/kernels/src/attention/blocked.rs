@@ -102,7 +102,7 @@ fn ns<V: Tile>(p: &Problem, rates: &Rates, share: f64, work: f64) -> f64 {
     let flops = 2.0 * rows * keys * (s.d as f64 + columns) * seen;
     flops / (share * rates.fma_gflops)
         + weights_ns(work, rows, keys * seen, rates)
-        + packing_ns(s)
+        + packing_ns(s, rates)
         + HEAD_NS * heads
 }
 
@@ -125,8 +125,9 @@ pub(super) fn products_ns(s: Sizes, rows: f64, keys: f64, rates: &Rates) -> f64 
 }
 
 /// All keys and values to panels, in ns.
-pub(super) fn packing_ns(s: Sizes) -> f64 {
-    0.25 * (s.blocks() * s.packed().iter().sum::<usize>()) as f64
+pub(super) fn packing_ns(s: Sizes, rates: &Rates) -> f64 {
+    let elements = (s.blocks() * s.packed().iter().sum::<usize>()) as f64;
+    (0.25 * elements).max(rates.read_ns(4.0 * elements))
 }
 
 #[inline(always)]

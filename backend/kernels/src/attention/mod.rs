@@ -2,6 +2,7 @@
 
 mod apart;
 mod blocked;
+mod few;
 mod pipeline;
 mod scalar;
 #[cfg(test)]
@@ -85,7 +86,18 @@ pub static KERNELS: &[Kernel<Attention>] = &[
     blocked::AVX2,
     #[cfg(target_arch = "aarch64")]
     blocked::NEON,
+    #[cfg(target_arch = "x86_64")]
+    few::AVX512,
+    #[cfg(target_arch = "x86_64")]
+    few::AVX2,
+    #[cfg(target_arch = "aarch64")]
+    few::NEON,
     scalar::ROW,
 ];
+
+/// Those of [`blocked`], which a pipeline's cores are.
+fn blocks() -> impl Iterator<Item = &'static Kernel<Attention>> {
+    KERNELS.iter().filter(|row| row.name.contains("-online-"))
+}
 
 tables!(Attention);

@@ -238,7 +238,7 @@ impl Pipelined for Pipeline {
 
     fn all(problem: &Problem, isa: Isa) -> Vec<Self> {
         let cores = |unit| {
-            let rows = super::KERNELS.iter().filter(move |row| isa.has(row.isa));
+            let rows = super::blocks().filter(move |row| isa.has(row.isa));
             rows.filter_map(move |core| Self::new(problem.clone(), unit, core).ok())
         };
         units(isa).flat_map(cores).collect()
@@ -272,7 +272,7 @@ impl Pipelined for Pipeline {
         let rows = (self.cut.together * s.block) as f64;
         let seen = if self.problem.causal { 0.55 } else { 1.0 };
         Stages {
-            first: blocked::packing_ns(*s),
+            first: blocked::packing_ns(*s, rates),
             products: self.cut.together as f64 * whole.iter().map(multiply).sum::<f64>(),
             on_core: blocked::products_ns(*s, rows, keys as f64, rates),
             around: blocked::weights_ns(self.work, rows, keys as f64 * seen, rates),

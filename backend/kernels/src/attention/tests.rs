@@ -15,8 +15,8 @@ fn operand(r: &mut Random, sizes: [usize; 4]) -> Strided {
 }
 
 pub(super) fn problem(r: &mut Random, keys: &[usize]) -> Problem {
-    let (batch, kv_heads, group) = (r.pick(&[1, 2]), r.pick(&[1, 2, 3]), r.pick(&[1, 1, 2]));
-    let (t, s) = (r.pick(&[0, 1, 5, 14, 15, 57, 120]), r.pick(keys));
+    let (batch, kv_heads, group) = (r.pick(&[1, 2]), r.pick(&[1, 2, 3]), r.pick(&[1, 1, 2, 3]));
+    let (t, s) = (r.pick(&[0, 1, 2, 5, 7, 14, 15, 57, 120]), r.pick(keys));
     let (d, dv) = (r.pick(&[1, 8, 16, 33]), r.pick(&[1, 8, 16, 31, 48]));
     let heads = kv_heads * group;
     let mask = match r.below(3) {
@@ -26,7 +26,11 @@ pub(super) fn problem(r: &mut Random, keys: &[usize]) -> Problem {
     };
     Problem {
         q: operand(r, [batch, heads, t, d]),
-        k: operand(r, [batch, kv_heads, s, d]),
+        k: match r.below(4) {
+            // Keys are neighbours.
+            0 => Strided::with_order(&[batch, kv_heads, s, d], &[0, 1, 3, 2]),
+            _ => operand(r, [batch, kv_heads, s, d]),
+        },
         v: operand(r, [batch, kv_heads, s, dv]),
         mask,
         dst: operand(r, [batch, heads, t, dv]),

@@ -12,7 +12,8 @@ use crate::testing::{CANARY, Random, Split, sample};
 fn pair(p: &Problem, random: &mut Random) -> Option<(&'static Kernel<Gemm>, &'static Kernel<Attention>)> {
     let small = product([40, 40, 40], [40, 40], false);
     let units: Vec<_> = crate::testing::rows(gemm::KERNELS, &small).filter(|row| row.isa.in_unit()).collect();
-    let cores: Vec<_> = crate::testing::rows(KERNELS, p).filter(|row| row.isa != Isa::SCALAR).collect();
+    let blocks: Vec<_> = super::super::blocks().map(|row| row.name).collect();
+    let cores: Vec<_> = crate::testing::rows(KERNELS, p).filter(|row| blocks.contains(&row.name)).collect();
     (!units.is_empty() && !cores.is_empty()).then(|| (random.pick(&units), random.pick(&cores)))
 }
 
