@@ -224,6 +224,7 @@ fn attending(b: &Bench) {
         [8, 8, 8, 512, 64],
         [8, 8, 16, 512, 64],
         [8, 8, 1, 33, 16],
+        [4, 1, 1, 4096, 256],
     ];
     for [heads, kv_heads, t, s, d] in shapes {
         let heads_of = |[heads, n]: [usize; 2]| Strided::with_order(&[1, heads, n, d], &[0, 2, 1, 3]);

@@ -206,6 +206,8 @@ pub(super) struct Block {
     pub step: usize,
     /// What scores are to be multiplied with.
     pub scale: f32,
+    /// Whether no keys came before.
+    pub fresh: bool,
     /// Largest score of every row so far, and the sum of exponentials.
     pub largest: *mut f32,
     pub sums: *mut f32,
@@ -232,7 +234,7 @@ unsafe fn queries<V: Tile>(
         let place = b * d[0] + h * d[1] + first * d[2];
         let (dst, sofar) = (args.dst.ptr().add(place), args.dst.read().skip(place));
         let at = [b, h, first, rows];
-        let block = Block { at, scores, step: s.step(), scale: 1.0, largest, sums, dst };
+        let mut block = Block { at, scores, step: s.step(), scale: 1.0, fresh: true, largest, sums, dst };
         let [keys, values] = s.packed();
         let seen = if p.causal { s.keys.min(first + rows) } else { s.keys };
         if seen == 0 {
@@ -247,6 +249,7 @@ unsafe fn queries<V: Tile>(
             let scored = Product { lhs: (lhs, q[2]), k: s.d, weight: packed, columns: n };
             scored.run::<V>(rows, p.scale, (scores, block.step), None);
             weights::<V>(p, args, &block, start..start + n);
+            block.fresh = false;
             let lhs = (scores.cast_const(), block.step);
             let weighted = Product { lhs, k: n, weight: packed.add(keys), columns: s.dv };
             weighted.run::<V>(rows, 1.0, (dst, d[2]), if start > 0 { sofar } else { None });
@@ -317,7 +320,7 @@ impl Product {
     }
 }
 
-/// From scores of keys `keys` to their exponentials; sums, which begin with the first keys, and destination follow where a
+/// From scores of keys `keys` to their exponentials; sums and destination follow where a
 /// maximum grows.
 ///
 /// # Safety
@@ -341,9 +344,9 @@ pub(super) unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Bloc
                 row::scale::<V>(scores, n, factor);
                 factor = 1.0;
             }
-            let (old, before) = match keys.start {
-                0 => (f32::NEG_INFINITY, 0.0),
-                _ => (*block.largest.add(row), *block.sums.add(row)),
+            let (old, before) = match block.fresh {
+                true => (f32::NEG_INFINITY, 0.0),
+                false => (*block.largest.add(row), *block.sums.add(row)),
             };
             let largest = old.max(row::largest::<V>(scores, n) * factor);
             *block.largest.add(row) = largest;
@@ -351,7 +354,7 @@ pub(super) unsafe fn weights<V: Simd>(p: &Problem, args: &Args<'_>, block: &Bloc
             let about = if largest == f32::NEG_INFINITY { 0.0 } else { largest };
             let sum = row::exponentials::<V, true>(scores, scores, n, [factor, about]);
             scores.add(n).write_bytes(0, keys.len() - n);
-            let shrink = if keys.start == 0 || old == largest { 1.0 } else { (old - about).exp() };
+            let shrink = if block.fresh || old == largest { 1.0 } else { (old - about).exp() };
             *block.sums.add(row) = before * shrink + sum;
             if shrink != 1.0 {
                 row::scale::<V>(block.dst.add(row * p.dst.stride(2)), p.dst.size(3), shrink);

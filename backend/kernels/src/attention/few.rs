@@ -1,7 +1,8 @@
 //! Attention of few queries, as when a language model tells token after token: keys and values are read once, where they lie.
 //!
-//! A tile is a head of keys and values with all queries of the heads that use it. Nothing is packed: scores are sums along a
-//! key's elements, or along keys where these are neighbours; weighted values are sums over keys, lanes along their elements.
+//! A tile is some keys and values of a head with all queries of the heads that use it; where a head has several such runs of keys,
+//! a second phase puts their sums together. Nothing is packed: scores are sums along a key's elements, or along keys where these
+//! are neighbours; weighted values are sums over keys, lanes along their elements.
 
 use std::ops::Range;
 
@@ -22,6 +23,8 @@ use crate::softmax::row::vectors;
 const MOST: usize = 16;
 /// Queries that go through keys and values together.
 const TOGETHER: usize = 4;
+/// Keys of a tile: enough tiles for all threads in long contexts of few heads.
+const RUN: usize = 512;
 
 /// Sizes of a problem.
 #[derive(Clone, Copy)]
@@ -41,7 +44,23 @@ impl Sizes {
     fn new(p: &Problem) -> Self {
         let [kv_heads, keys, dv] = [p.k.size(1), p.k.size(2), p.v.size(3)];
         let (group, queries, d) = (p.q.size(1) / kv_heads.max(1), p.q.size(2), p.q.size(3));
-        Self { kv_heads, group, queries, keys, d, dv, step: keys.next_multiple_of(16) + 16 }
+        Self { kv_heads, group, queries, keys, d, dv, step: keys.min(RUN).next_multiple_of(16) + 16 }
+    }
+
+    /// Runs of keys of a head.
+    fn runs(&self) -> usize {
+        self.keys.div_ceil(RUN).max(1)
+    }
+
+    /// Elements that a run leaves of a query: its largest score, the sum of its weights, from the sixteenth on its values.
+    fn part(&self) -> usize {
+        16 + self.dv.next_multiple_of(16)
+    }
+
+    fn workspace(&self, p: &Problem) -> Workspace {
+        let parts = p.k.size(0) * self.kv_heads * self.runs() * self.rows();
+        let shared = if self.runs() > 1 { 4 * parts * self.part() } else { 0 };
+        Workspace { shared, per_worker: self.bytes() }
     }
 
     /// Queries of a tile.
@@ -76,7 +95,7 @@ fn ns(p: &Problem, rates: &Rates, share: f64, work: f64) -> f64 {
     let (rows, keys, depth) = (s.rows() as f64, s.keys as f64, (s.d + s.dv) as f64);
     let products = 2.0 * rows * keys * depth / (share * rates.fma_gflops);
     let read = 4.0 * passes * keys * depth / rates.l2_gbs;
-    let head = products.max(read) + blocked::weights_ns(work, rows, keys, rates) + HEAD_NS;
+    let head = products.max(read) + blocked::weights_ns(work, rows, keys, rates) + HEAD_NS * s.runs() as f64;
     (heads * head).max(rates.read_ns(4.0 * heads * keys * depth))
 }
 
@@ -87,18 +106,36 @@ struct Tile<'a> {
     s: Sizes,
     /// Batch and head of keys.
     at: [usize; 2],
+    keys: Range<usize>,
     scores: *mut f32,
+    /// What runs leave of the head's queries, where there are several.
+    parts: Option<*mut f32>,
 }
 
 impl Tile<'_> {
     fn key(&self, j: usize) -> *const f32 {
         let k = self.p.k.strides();
-        self.args.k.ptr().wrapping_add(self.at[0] * k[0] + self.at[1] * k[1] + j * k[2])
+        self.args.k.ptr().wrapping_add(self.at[0] * k[0] + self.at[1] * k[1] + (self.keys.start + j) * k[2])
     }
 
     fn value(&self, j: usize) -> *const f32 {
         let v = self.p.v.strides();
-        self.args.v.ptr().wrapping_add(self.at[0] * v[0] + self.at[1] * v[1] + j * v[2])
+        self.args.v.ptr().wrapping_add(self.at[0] * v[0] + self.at[1] * v[1] + (self.keys.start + j) * v[2])
+    }
+
+    /// What a run leaves of a query.
+    fn part(&self, parts: *mut f32, run: usize, row: usize) -> *mut f32 {
+        let s = &self.s;
+        let head = (self.at[0] * s.kv_heads + self.at[1]) * s.runs();
+        parts.wrapping_add(((head + run) * s.rows() + row) * s.part())
+    }
+
+    /// Where weighted values of a query go.
+    fn out(&self, row: usize) -> *mut f32 {
+        self.parts.map_or_else(
+            || self.dst(row),
+            |parts| self.part(parts, self.keys.start / RUN, row).wrapping_add(16),
+        )
     }
 
     /// Head and number of a query of the tile.
@@ -131,11 +168,11 @@ impl Tile<'_> {
         // SAFETY: the caller's.
         unsafe {
             if self.p.k.stride(3) == 1 || self.s.d == 1 {
-                let whole = self.s.keys / 2 * 2;
+                let whole = self.keys.len() / 2 * 2;
                 for j in (0..whole).step_by(2) {
                     self.dots::<V, ROWS, 2>(&q, &to, j);
                 }
-                if whole < self.s.keys {
+                if whole < self.keys.len() {
                     self.dots::<V, ROWS, 1>(&q, &to, whole);
                 }
             } else {
@@ -186,7 +223,7 @@ impl Tile<'_> {
         // SAFETY: the caller's.
         unsafe {
             let scale = V::splat(scale);
-            vectors!(V, self.s.keys, |j, lanes| {
+            vectors!(V, self.keys.len(), |j, lanes| {
                 let mut sums = [V::splat(0.0); ROWS];
                 for c in 0..self.s.d {
                     let keys = V::load_first(self.key(j).add(c * step), lanes);
@@ -240,7 +277,7 @@ impl Tile<'_> {
                 *weights = self.row(first + r);
             }
             let lanes = |v| if v + 1 < VECTORS { V::LANES } else { lanes };
-            for j in 0..self.s.keys {
+            for j in 0..self.keys.len() {
                 let from = self.value(j).add(c);
                 let mut values = [V::splat(0.0); VECTORS];
                 for (v, values) in values.iter_mut().enumerate() {
@@ -254,7 +291,7 @@ impl Tile<'_> {
                 }
             }
             for (r, row) in sums.iter().enumerate() {
-                let (to, share) = (self.dst(first + r).add(c), V::splat(*shares.add(first + r)));
+                let (to, share) = (self.out(first + r).add(c), V::splat(*shares.add(first + r)));
                 for (v, sum) in row.iter().enumerate() {
                     (*sum * share).store_first(to.add(v * V::LANES), lanes(v));
                 }
@@ -262,7 +299,33 @@ impl Tile<'_> {
         }
     }
 
-    /// All of it; `rest` has room for a maximum and a sum of every query.
+    /// Puts the head's runs together.
+    #[inline(always)]
+    unsafe fn join<V: Simd>(&self, parts: *mut f32) {
+        let runs = 0..self.s.runs();
+        for row in 0..self.s.rows() {
+            let part = |run| self.part(parts, run, row);
+            // SAFETY: the caller's.
+            unsafe {
+                let largest = runs.clone().fold(f32::NEG_INFINITY, |most, run| most.max(*part(run)));
+                let about = if largest == f32::NEG_INFINITY { 0.0 } else { largest };
+                let shrink = |run| (*part(run) - about).exp();
+                let sum: f32 = runs.clone().map(|run| shrink(run) * *part(run).add(1)).sum();
+                let (share, to) = (blocked::share(sum), self.dst(row));
+                for run in runs.clone() {
+                    let (weight, from) = (V::splat(share * shrink(run)), part(run).add(16));
+                    vectors!(V, self.s.dv, |c, lanes| {
+                        let before = if run > 0 { V::load_first(to.add(c), lanes) } else { V::splat(0.0) };
+                        V::load_first(from.add(c), lanes)
+                            .mul_add(weight, before)
+                            .store_first(to.add(c), lanes);
+                    });
+                }
+            }
+        }
+    }
+
+    /// All of a run of keys; `rest` has room for a maximum and a sum of every query.
     #[inline(always)]
     unsafe fn run<V: Simd>(&self, rest: *mut f32) {
         let (s, rows) = (&self.s, self.s.rows());
@@ -286,14 +349,22 @@ impl Tile<'_> {
                     scores: self.row(row),
                     step: s.step,
                     scale: 1.0,
+                    fresh: true,
                     largest,
                     sums,
                     dst: self.dst(row),
                 };
-                blocked::weights::<V>(self.p, self.args, &block, 0..s.keys);
+                blocked::weights::<V>(self.p, self.args, &block, self.keys.clone());
             }
             for row in 0..rows {
-                *sums.add(row) = blocked::share(*sums.add(row));
+                let sum = &mut *sums.add(row);
+                match self.parts {
+                    None => *sum = blocked::share(*sum),
+                    Some(parts) => {
+                        let part = self.part(parts, self.keys.start / RUN, row);
+                        (*part, *part.add(1), *sum) = (*largest.add(row), *sum, 1.0);
+                    }
+                }
             }
             let mut first = 0;
             while first < rows {
@@ -311,31 +382,49 @@ impl Tile<'_> {
 unsafe fn run<V: Simd>(
     p: &Problem,
     args: &Args<'_>,
-    _phase: usize,
+    phase: usize,
     tiles: Range<usize>,
-    _shared: SpanMut<'_, u8>,
+    shared: SpanMut<'_, u8>,
     scratch: SpanMut<'_, u8>,
 ) {
     let s = Sizes::new(p);
-    let rest = (2 * s.rows()).next_multiple_of(16);
+    let (rest, memory) = ((2 * s.rows()).next_multiple_of(16), scratch.ptr().cast::<f32>());
+    let parts = (s.runs() > 1).then(|| shared.ptr().cast());
     for tile in tiles {
-        let at = [tile / s.kv_heads, tile % s.kv_heads];
-        let memory: *mut f32 = scratch.ptr().cast();
-        // SAFETY: `Attention::check` passed and the scratch has the size `Sizes::bytes` names; a tile's queries are its own.
-        unsafe { Tile { p, args, s, at, scores: memory.wrapping_add(rest) }.run::<V>(memory) }
+        let (head, run) = if phase == 0 { (tile / s.runs(), tile % s.runs()) } else { (tile, 0) };
+        let at = [head / s.kv_heads, head % s.kv_heads];
+        let keys = run * RUN..((run + 1) * RUN).min(s.keys);
+        let tile = Tile { p, args, s, at, keys, scores: memory.wrapping_add(rest), parts };
+        // SAFETY: `Attention::check` passed, both workspaces have the sizes `Sizes::workspace` names, a tile's queries or parts of
+        // them are its own, and phase 1 reads what phase 0 left.
+        unsafe {
+            match parts {
+                Some(parts) if phase > 0 => tile.join::<V>(parts),
+                _ => tile.run::<V>(memory),
+            }
+        }
     }
 }
 
 entries!(Problem, Args<'_>, run);
+
+fn tiles(p: &Problem, phase: usize) -> usize {
+    let (s, heads) = (Sizes::new(p), p.k.size(0) * p.k.size(1));
+    match phase {
+        _ if s.queries == 0 || s.dv == 0 => 0,
+        0 => heads * s.runs(),
+        _ => heads,
+    }
+}
 
 const ROW: Kernel<Attention> = Kernel {
     name: "",
     isa: Isa::SCALAR,
     supports,
     ns: |p, rates| ns(p, rates, 0.5, 1.0),
-    phases: |_| 1,
-    tiles: |p, _| if p.q.size(2) == 0 || p.v.size(3) == 0 { 0 } else { p.k.size(0) * p.k.size(1) },
-    workspace: |p| Workspace { shared: 0, per_worker: Sizes::new(p).bytes() },
+    phases: |p| Sizes::new(p).runs().min(2),
+    tiles,
+    workspace: |p| Sizes::new(p).workspace(p),
     run: avx2,
 };
 

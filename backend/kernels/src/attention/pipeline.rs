@@ -416,9 +416,11 @@ unsafe fn weigh<V: Simd>(all: &Pipeline, args: &Args<'_>, piece: &Piece, shared:
     let [scores, largest, sums] = memory(all, piece, shared).map(|part| part.ptr());
     let dst = args.dst.ptr().wrapping_add(b * d[0] + h * d[1] + first * d[2]);
     let (step, scale) = (all.sizes.step(), p.scale);
-    let block = Block { at: [b, h, first, rows], scores, step, scale, largest, sums, dst };
+    let keys = all.keys(piece.key_block);
+    let fresh = keys.start == 0;
+    let block = Block { at: [b, h, first, rows], scores, step, scale, fresh, largest, sums, dst };
     // SAFETY: the caller's.
-    unsafe { blocked::weights::<V>(p, args, &block, all.keys(piece.key_block)) }
+    unsafe { blocked::weights::<V>(p, args, &block, keys) }
 }
 
 entries!(Pipeline, Args<'_>, run);

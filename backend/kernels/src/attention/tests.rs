@@ -132,6 +132,15 @@ fn several_blocks_of_keys() {
         (p.k, p.v) = (Strided::contiguous(&[1, 1, keys, 8]), Strided::contiguous(&[1, 1, keys, 24]));
         (p.dst, p.mask) = (Strided::with_order(&[1, 2, 17, 24], &[0, 2, 1, 3]), None);
         check(&p, &mut r);
+        // Few queries, by runs of keys that some of them do not see.
+        let few = Problem {
+            q: Strided::contiguous(&[1, 2, 3, 8]),
+            dst: Strided::with_order(&[1, 2, 3, 24], &[0, 2, 1, 3]),
+            ..p.clone()
+        };
+        check(&few, &mut r);
+        let mask = Strided::contiguous(&[3, keys]).broadcast_to(&[1, 2, 3, keys]);
+        check(&Problem { mask, causal: false, ..few }, &mut r);
         // The first block is masked away wholly; the second has the largest scores.
         let mask = Strided::contiguous(&[keys]).broadcast_to(&[1, 2, 17, keys]).expect("leading sizes");
         let data = Data::new(&p, &mut r);
