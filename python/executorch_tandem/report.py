@@ -10,7 +10,7 @@ ABI_VERSION = 6
 
 @dataclass(frozen=True)
 class Seen:
-    """What engines were seen to take for a step's tiles that either computes, in ns a tile; it corrects how they share them."""
+    """What engines were seen to take for tiles of a step that either computes; corrects how they share the next ones."""
 
     core_predicted_ns: float
     unit_predicted_ns: float
