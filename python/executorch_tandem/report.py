@@ -10,7 +10,7 @@ ABI_VERSION = 6
 
 @dataclass(frozen=True)
 class Seen:
-    """What engines were seen to take for tiles of a step that either computes; corrects how they share the next ones."""
+    """What engines were seen to take for tiles of a step that either computes; it corrects how they share it."""
 
     core_predicted_ns: float
     unit_predicted_ns: float
