@@ -33,9 +33,11 @@ mod product;
 pub mod qconv;
 pub mod qgemm;
 pub mod quant;
+mod rates;
 pub mod reduce;
 pub mod resize;
 pub mod scan;
+mod select;
 pub mod simd;
 #[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
 pub mod sme2;
@@ -52,11 +54,10 @@ mod words;
 pub use both::{Both, Divide};
 pub use element::{Element, Packed, bf16, f16};
 pub use epilogue::{Act, Epilogue, EpilogueArgs};
-pub use kernel::{
-    ArgError, Bound, Choice, Cost, Family, Kernel, NOT_ENABLED, Rates, Refusal, Taken, TeamRates, UnitRates,
-    Workspace, available, price, select,
-};
+pub use kernel::{ArgError, Bound, Cost, Family, Kernel, NOT_ENABLED, Refusal, Taken, Workspace, available};
 pub use paced::Paced;
 pub use pipeline::{BoundPipeline, Pipelined, Stages};
+pub use rates::{Rates, TeamRates, UnitRates};
+pub use select::{Choice, price, select};
 pub use unfused::Unfused;
 pub use widen::{Apart, Halved, HalvedArgs};

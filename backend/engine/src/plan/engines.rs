@@ -134,7 +134,7 @@ impl Planner<'_> {
         operands: B,
     ) -> Result<(), Error> {
         let (cost, engine) = (F::cost(&problem), name(choice.kernel.engine()));
-        let reason = candidates(choice);
+        let reason = format!("while it is seen to be the quicker engine; {}", candidates(choice));
         let work = Work::of_one(cost, (choice.together_ns, engine), about.category, reason);
         let (cores, units) = (core.take(problem.clone()), unit.take(problem));
         let all = [&cores, &units].map(Taken::workspace);

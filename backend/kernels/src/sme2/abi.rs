@@ -11,7 +11,7 @@ use super::int8::{self, Convert, Direct, ProductGroups, ProductI8, Quantise};
 use super::{BLOCKS, Copy, Pack, Product, Rows, Run, Segment, Sme2, Taps, Thin, Unit, Unpack};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{Args, KERNELS, Problem, Rhs};
-use crate::kernel::select;
+use crate::select;
 
 /// Operands of every entry, one group of a k of 3 and a few columns.
 struct Operands {

@@ -5,8 +5,9 @@ use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
 
 use crate::conv::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
-use crate::kernel::{Family, Kernel, Rates, select};
+use crate::kernel::{Family, Kernel, Rates};
 use crate::panels;
+use crate::select;
 use crate::testing::sample;
 
 pub const CANARY: f32 = -12345.5;
