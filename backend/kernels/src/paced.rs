@@ -48,7 +48,7 @@ impl Paced {
     pub(crate) fn see(&self, pace: Pace) {
         let before = self.pace();
         for engine in [Engine::Core, Engine::Unit] {
-            let seen = pace.of(engine).min(MOST * before.of(engine));
+            let seen = pace.of(engine).max(1.0).min(MOST * before.of(engine));
             let ns = KEPT * before.of(engine) + (1.0 - KEPT) * seen;
             self.now[engine as usize].store(ns.to_bits(), Ordering::Relaxed);
         }
