@@ -38,14 +38,14 @@ pub struct Team {
     driven: AtomicUsize,
     units: fn() -> usize,
     cores: fn() -> &'static Cores,
+    /// Whose it is: threads do not survive a fork, and a lock that another thread held then stays locked.
+    process: u32,
 }
 
 struct Pool {
     workers: Vec<&'static Worker>,
     /// Boards of past and present crews; one whose count is 1 is free.
     boards: Vec<Arc<Board>>,
-    /// Threads do not survive a fork.
-    process: u32,
 }
 
 /// A worker as others see it.
@@ -80,15 +80,35 @@ pub struct Scratch {
 }
 
 impl Team {
-    const fn new() -> Self {
-        let pool = Pool { workers: Vec::new(), boards: Vec::new(), process: 0 };
-        Self { pool: Mutex::new(pool), driven: AtomicUsize::new(0), units: sme::units, cores: Cores::this }
+    fn new() -> Self {
+        Self {
+            pool: Mutex::new(Pool { workers: Vec::new(), boards: Vec::new() }),
+            driven: AtomicUsize::new(0),
+            units: sme::units,
+            cores: Cores::this,
+            process: std::process::id(),
+        }
     }
 
-    /// The process's team. Starts no thread before one is needed.
+    /// The process's team, a forked process's own. Starts no thread before one is needed.
     pub fn global() -> &'static Team {
-        static TEAM: Team = Team::new();
-        &TEAM
+        static TEAM: AtomicPtr<Team> = AtomicPtr::new(ptr::null_mut());
+        let known = TEAM.load(Ordering::Acquire);
+        // SAFETY: null or leaked below.
+        match unsafe { known.as_ref() } {
+            Some(team) if team.process == std::process::id() => return team,
+            _ => {}
+        }
+        let made = Box::into_raw(Box::new(Self::new()));
+        match TEAM.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: never freed.
+            Ok(_) => unsafe { &*made },
+            // SAFETY: nobody has seen the one made here; another thread of this process leaked the other.
+            Err(other) => unsafe {
+                drop(Box::from_raw(made));
+                &*other
+            },
+        }
     }
 
     /// A crew of up to `threads` (at most [`MAX_THREADS`]), the caller included, whose workers poll for tiles.
@@ -117,13 +137,7 @@ impl Team {
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = std::process::id();
-        if pool.process != process {
-            *pool = Pool { workers: Vec::new(), boards: Vec::new(), process };
-            self.driven.store(0, Ordering::Relaxed);
-        }
-        pool
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Up to `most` units that no other crew drives: none where these drive all.

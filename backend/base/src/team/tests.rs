@@ -477,6 +477,8 @@ fn a_forked_process_has_a_team_of_its_own() {
     let task = Waves::new(2, 50);
     Team::global().enter(3).run(&task, &mut scratch);
     task.check();
+    // What some thread may hold when another one forks: nobody in the child gives it back.
+    let held = Team::global().pool();
     // SAFETY: the child runs one task and ends without unwinding or exit handlers.
     unsafe {
         let child = libc::fork();
@@ -489,6 +491,7 @@ fn a_forked_process_has_a_team_of_its_own() {
             }));
             libc::_exit(if matches!(done, Ok(3)) { 0 } else { 1 });
         }
+        drop(held);
         let mut status = -1;
         assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
         assert_eq!(status, 0);
