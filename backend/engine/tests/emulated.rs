@@ -257,6 +257,42 @@ fn units_and_cores_share_attention() {
     }
 }
 
+/// Projections in a unit write keys turned, for products of both engines to read where they lie, and values by tokens.
+#[test]
+fn projections_write_what_attention_reads() {
+    let mut b = Builder::default();
+    let x = b.input(&[1, 180, 96]);
+    let stages = common::Stages { bias: true, ..Default::default() };
+    let projected = [0, 1, 2].map(|_| b.linear(x, 96, &stages));
+    let [q, k, v] = projected.map(|rows| {
+        let heads = b.reshape(rows, &[1, 180, 3, 32]);
+        b.permute(heads, &[0, 2, 1, 3])
+    });
+    let out = b.attention(q, k, v);
+    b.output(out);
+    let (model, cores) = (b.finish(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
+    let names = projected.map(|value| model.program.values[value as usize].name.clone());
+    let alone = LoadOptions { isa: Some(cores), ..LoadOptions::default() };
+    let mut alone = model.load(&alone).unwrap();
+    let inputs = model.inputs(&alone, 3);
+    let expected = run(&mut alone, &inputs, 1).unwrap();
+    for &unit in units() {
+        let team = TeamRates { threads: 4, cores: 4.0, ..TeamRates::default() };
+        let rates = Some(Rates { team, ..Rates::default() });
+        let mut method = check_with(&model, &LoadOptions { rates, ..beside(cores, unit) });
+        let values = &method.report().values;
+        let layouts = names.each_ref().map(|name| {
+            let value = values.iter().find(|value| &value.name == name).unwrap();
+            value.layout.as_str()
+        });
+        assert_eq!(layouts, ["ntc", "nct", "ntc"], "{unit}");
+        for threads in [1, 3] {
+            let together = run(&mut method, &inputs, threads).unwrap();
+            assert!(same_bits(&expected, &together), "{unit}, {threads} threads");
+        }
+    }
+}
+
 /// A 3x3 convolution by Winograd: products in a unit, transforms on cores, the bits those of cores alone.
 #[test]
 fn units_and_cores_share_winograd() {

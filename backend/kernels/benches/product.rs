@@ -80,12 +80,16 @@ const CONVS: &[Case] = &[
     Case { last: false, ..case("16x16 s16 3→768 @224 nchw", &[3], 224, 16, 16, 768) },
 ];
 
-/// Name, batch, m, n, k, whether rhs comes in panels.
+/// Name (`turned` where the destination's rows are contiguous), batch, m, n, k, whether rhs comes in panels.
 const GEMMS: &[(&str, [usize; 4], bool)] = &[
     ("gemm 112x32x256", [1, 112, 32, 256], true),
     ("gemm 112x32x250", [1, 112, 32, 250], true),
     ("gemm 14x32x256", [1, 14, 32, 256], true),
     ("gemm 1024x1024x1024", [1, 1024, 1024, 1024], true),
+    ("gemm 197x768x768", [1, 197, 768, 768], true),
+    ("gemm 197x768x768 turned", [1, 197, 768, 768], true),
+    ("gemm 197x64x64", [1, 197, 64, 64], true),
+    ("gemm 197x64x64 turned", [1, 197, 64, 64], true),
     ("gemm 197x3072x768", [1, 197, 3072, 768], true),
     ("gemm 197x768x3072", [1, 197, 768, 3072], true),
     ("gemm 197x2304x768", [1, 197, 2304, 768], true),
@@ -147,7 +151,10 @@ fn product(name: &str, [batch, m, n, k]: [usize; 4], packed: bool, isa: Isa, pea
     let problem = gemm::Problem {
         lhs: Strided::contiguous(&[batch, m, k]),
         rhs: if packed { gemm::Rhs::Panels } else { gemm::Rhs::Strided(rhs_shape) },
-        dst: Strided::contiguous(&[batch, m, n]),
+        dst: Strided::with_order(
+            &[batch, m, n],
+            if name.ends_with("turned") { &[0, 2, 1] } else { &[0, 1, 2] },
+        ),
         alpha: 1.0,
         epilogue: Epilogue::default(),
     };

@@ -226,13 +226,27 @@ fn attending(b: &Bench) {
         [8, 8, 1, 33, 16],
         [4, 1, 1, 4096, 256],
     ];
-    for [heads, kv_heads, t, s, d] in shapes {
+    for shape in shapes {
+        attention_of(b, shape, &[("", [0, 2, 1, 3])]);
+    }
+    let orders = [("keys turned", [0, 1, 3, 2]), ("by heads", [0, 1, 2, 3])];
+    for shape in
+        [[12, 12, 197, 197, 64], [8, 8, 1024, 1024, 64], [12, 12, 64, 1024, 64], [12, 12, 32, 208, 64]]
+    {
+        attention_of(b, shape, &orders);
+    }
+}
+
+/// Keys as the orders say, everything else with heads side by side in a token's row.
+fn attention_of(b: &Bench, [heads, kv_heads, t, s, d]: [usize; 5], orders: &[(&str, [u8; 4])]) {
+    for (name, order) in orders {
         let heads_of = |[heads, n]: [usize; 2]| Strided::with_order(&[1, heads, n, d], &[0, 2, 1, 3]);
-        let [q, k] = [[heads, t], [kv_heads, s]].map(heads_of);
-        let [queries, keys, values] = [q, k, k].map(|of| floats(of.extent()));
+        let [q, v] = [[heads, t], [kv_heads, s]].map(heads_of);
+        let k = Strided::with_order(&[1, kv_heads, s, d], order);
+        let [queries, keys, values] = [q, k, v].map(|of| floats(of.extent()));
         let mut out = floats(q.extent());
         let dst = span_mut(&mut out);
-        let problem = attention::Problem { q, k, v: k, mask: None, dst: q, scale: 0.125, causal: false };
+        let problem = attention::Problem { q, k, v, mask: None, dst: q, scale: 0.125, causal: false };
         let args = || attention::Args {
             q: span(&queries),
             k: span(&keys),
@@ -240,7 +254,12 @@ fn attending(b: &Bench) {
             mask: Span::empty(),
             dst,
         };
-        b.rows(&format!("attention {heads}/{kv_heads}x{t}x{s} d{d}"), attention::KERNELS, &problem, args);
+        b.rows(
+            &format!("attention {heads}/{kv_heads}x{t}x{s} d{d} {name}"),
+            attention::KERNELS,
+            &problem,
+            args,
+        );
     }
 }
 

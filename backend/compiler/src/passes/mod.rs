@@ -13,6 +13,7 @@ mod linear;
 mod moves;
 mod pixel_shuffle;
 mod pointwise;
+mod projections;
 mod residual;
 mod scalars;
 mod slices;
@@ -44,6 +45,7 @@ const PASSES: &[Pass] = &[
     Pass { name: "pointwise", run: pointwise::run },
     Pass { name: "elementwise", run: elementwise::run },
     Pass { name: "attention", run: attention::run },
+    Pass { name: "projections", run: projections::run },
     Pass { name: "activation", run: activation::run },
     Pass { name: "batch_norm", run: batch_norm::run },
     Pass { name: "residual", run: residual::run },

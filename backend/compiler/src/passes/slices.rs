@@ -28,16 +28,16 @@ pub(super) fn run(edit: &mut GraphEdit<'_, '_>) -> Result<(), Reason> {
 
 /// `size` elements of `src` along `dim`.
 #[derive(Clone, Copy)]
-struct Cut {
-    src: ValueId,
-    dim: usize,
-    start: i64,
-    step: i64,
-    size: usize,
+pub(super) struct Cut {
+    pub src: ValueId,
+    pub dim: usize,
+    pub start: i64,
+    pub step: i64,
+    pub size: usize,
 }
 
 impl Cut {
-    fn of(edit: &GraphEdit<'_, '_>, id: OpId) -> Option<Self> {
+    pub fn of(edit: &GraphEdit<'_, '_>, id: OpId) -> Option<Self> {
         let op = edit.op(id)?;
         let OpKindT::Slice(slice) = &op.kind else { return None };
         let dim = slice.dim as usize;
@@ -97,17 +97,23 @@ impl Cut {
         let OpKindT::Linear(linear) = &mut kind else { return false };
         if self.dim + 1 < edit.shape(self.src).len() {
             linear.src = self.insert(edit, layer, linear.src, self.dim);
-        } else {
-            let Some(weight) = self.of_constant(edit, linear.weight, &name) else { return false };
-            linear.weight = weight;
-            if let Some(stages) = epilogue_mut(&mut kind) {
-                for column in [&mut stages.bias, &mut stages.scale, &mut stages.shift] {
-                    *column = self.of_constant(edit, *column, &name).unwrap_or(-1);
-                }
-            }
+        } else if self.columns(edit, &mut kind, &name).is_none() {
+            return false;
         }
         edit.modify(layer, |old| *old = kind);
         true
+    }
+
+    /// Leaves a linear layer these columns only.
+    pub fn columns(&self, edit: &mut GraphEdit<'_, '_>, layer: &mut OpKindT, name: &str) -> Option<()> {
+        let OpKindT::Linear(linear) = layer else { return None };
+        linear.weight = self.of_constant(edit, linear.weight, name)?;
+        if let Some(stages) = epilogue_mut(layer) {
+            for column in [&mut stages.bias, &mut stages.scale, &mut stages.shift] {
+                *column = self.of_constant(edit, *column, name).unwrap_or(-1);
+            }
+        }
+        Some(())
     }
 
     /// The cut of a constant's first dimension.

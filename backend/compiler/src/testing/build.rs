@@ -183,6 +183,13 @@ impl Build {
         self.op(name, &shape, kind)
     }
 
+    pub fn attention(&mut self, name: &str, [q, k, v]: [ValueId; 3]) -> ValueId {
+        let mut shape = self.shape(q);
+        shape[3] = self.shape(v)[3];
+        let attention = |op: &mut AttentionT| (op.q, op.k, op.v, op.mask, op.scale) = (q, k, v, -1, 0.5);
+        self.op(name, &shape, OpKindT::Attention(table(attention)))
+    }
+
     pub fn softmax(&mut self, name: &str, src: ValueId, dim: usize) -> ValueId {
         let shape = self.shape(src);
         let kind = OpKindT::Softmax(table(|op: &mut SoftmaxT| (op.src, op.dim) = (src, dim as u32)));

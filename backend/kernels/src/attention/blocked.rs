@@ -7,13 +7,13 @@
 use std::ops::Range;
 
 use tandem_base::mem::ALIGN;
-use tandem_base::{Isa, Span, SpanMut, Strided};
+use tandem_base::{Isa, Span, SpanMut};
 
+use super::right::{self, Right, Side};
 use super::{Args, Attention, Problem};
-use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::panels;
-use crate::product::{Geometry, Matrix, Panels, Segment, Tile, pack, run_tiles};
+use crate::product::Tile;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::Neon;
 #[cfg(target_arch = "x86_64")]
@@ -39,6 +39,8 @@ pub(super) struct Sizes {
     pub dv: usize,
     /// Queries of a block.
     pub block: usize,
+    /// Distances of rows of turned keys and of values that products read where they lie.
+    pub steps: [Option<usize>; 2],
 }
 
 impl Sizes {
@@ -49,7 +51,7 @@ impl Sizes {
     pub fn with_blocks(p: &Problem, block: usize) -> Self {
         let [batch, heads, queries, d] = [0, 1, 2, 3].map(|i| p.q.size(i));
         let [kv_heads, keys, dv] = [p.k.size(1), p.k.size(2), p.v.size(3)];
-        Self { batch, heads, kv_heads, queries, keys, d, dv, block }
+        Self { batch, heads, kv_heads, queries, keys, d, dv, block, steps: right::steps(p) }
     }
 
     pub fn key_blocks(&self) -> usize {
@@ -60,15 +62,22 @@ impl Sizes {
         self.queries.div_ceil(self.block)
     }
 
-    /// Elements of the packed keys, then of the packed values, of a block.
+    /// Elements of the packed keys, then of the packed values, of a block. Of keys in place only the last block has some.
     pub fn packed(&self) -> [usize; 2] {
-        let keys = self.keys.min(KEYS);
-        [self.d * panels::padded(keys), keys * panels::padded(self.dv)]
+        let (keys, last) = (self.keys.min(KEYS), self.keys - (self.key_blocks().max(1) - 1) * KEYS);
+        let turned = if self.steps[0].is_some() { last } else { keys };
+        let left = |side, columns| panels::padded(columns - self.in_place(side, columns));
+        [self.d * left(Side::Keys, turned), keys * left(Side::Values, self.dv)]
     }
 
-    /// Packed blocks of keys and values.
+    /// Columns of a side that products read where they lie.
+    pub fn in_place(&self, side: Side, columns: usize) -> usize {
+        right::in_place(self.steps[side as usize], columns)
+    }
+
+    /// Blocks of keys and values that are packed.
     pub fn blocks(&self) -> usize {
-        self.batch * self.kv_heads * self.key_blocks()
+        if self.packed() == [0, 0] { 0 } else { self.batch * self.kv_heads * self.key_blocks() }
     }
 
     fn workspace(&self) -> Workspace {
@@ -140,60 +149,16 @@ unsafe fn run<V: Tile>(
     scratch: SpanMut<'_, u8>,
 ) {
     let s = Sizes::new::<V>(p);
+    let shared = shared.cast().expect(right::INSIDE);
     for tile in tiles {
         // SAFETY: `Attention::check` passed, both workspaces have the sizes `Sizes::workspace` names, and phase 1
         // reads what phase 0 packed.
         unsafe {
             if phase == 0 {
-                pack_block::<V>(p, args, s, tile, shared.ptr().cast());
+                right::pack_block::<V>(p, args, s, tile, shared);
             } else {
-                queries::<V>(p, args, s, tile, (shared.ptr().cast(), scratch.ptr().cast()));
+                queries::<V>(p, args, s, tile, (shared.as_span(), scratch.ptr().cast()));
             }
-        }
-    }
-}
-
-/// Packs one block of keys and values.
-///
-/// # Safety
-/// `Attention::check` passed; `shared` has room for all blocks.
-#[inline(always)]
-pub(super) unsafe fn pack_block<V: Tile>(
-    p: &Problem,
-    args: &Args<'_>,
-    s: Sizes,
-    tile: usize,
-    shared: *mut f32,
-) {
-    let (head, block) = (tile / s.key_blocks(), tile % s.key_blocks());
-    let (b, h, first) = (head / s.kv_heads, head % s.kv_heads, block * KEYS);
-    let n = (s.keys - first).min(KEYS);
-    let (k, v) = (p.k.strides(), p.v.strides());
-    let [keys, values] = s.packed();
-    // SAFETY: the caller's; tiles write blocks of their own.
-    unsafe {
-        let to = shared.add(tile * (keys + values));
-        let from = args.k.ptr().add(b * k[0] + h * k[1] + first * k[2]);
-        panel_by_panel::<V>(Matrix { ptr: from, row: k[3], column: k[2] }, to, s.d, n);
-        let from = args.v.ptr().add(b * v[0] + h * v[1] + first * v[2]);
-        panel_by_panel::<V>(Matrix { ptr: from, row: v[2], column: v[3] }, to.add(keys), n, s.dv);
-    }
-}
-
-/// Panels of a matrix of `rows` x `columns`.
-#[inline(always)]
-unsafe fn panel_by_panel<V: Tile>(from: Matrix, to: *mut f32, rows: usize, columns: usize) {
-    for panel in 0..panels::count(columns) {
-        let (first, width) = (panel * panels::PANEL, panels::width(columns, panel));
-        let n = width.min(columns - first);
-        // SAFETY: the caller's.
-        unsafe {
-            let to = to.add(first * rows);
-            if n < width {
-                to.write_bytes(0, rows * width);
-            }
-            let ptr = from.ptr.add(first * from.column);
-            pack::<V>(Matrix { ptr, ..from }, to, width, rows, n);
         }
     }
 }
@@ -220,7 +185,7 @@ unsafe fn queries<V: Tile>(
     args: &Args<'_>,
     s: Sizes,
     tile: usize,
-    (shared, scratch): (*mut f32, *mut f32),
+    (shared, scratch): (Span<'_, f32>, *mut f32),
 ) {
     let (head, block) = (tile / s.query_blocks(), tile % s.query_blocks());
     let (b, h, first) = (head / s.heads, head % s.heads, block * s.block);
@@ -235,7 +200,6 @@ unsafe fn queries<V: Tile>(
         let (dst, sofar) = (args.dst.ptr().add(place), args.dst.read().skip(place));
         let at = [b, h, first, rows];
         let mut block = Block { at, scores, step: s.step(), scale: 1.0, fresh: true, largest, sums, dst };
-        let [keys, values] = s.packed();
         let seen = if p.causal { s.keys.min(first + rows) } else { s.keys };
         if seen == 0 {
             for row in 0..rows {
@@ -245,14 +209,13 @@ unsafe fn queries<V: Tile>(
         let lhs = args.q.ptr().add(b * q[0] + h * q[1] + first * q[2]);
         for start in (0..seen).step_by(KEYS) {
             let n = (s.keys - start).min(KEYS);
-            let packed = shared.add((kv * s.key_blocks() + start / KEYS) * (keys + values));
-            let scored = Product { lhs: (lhs, q[2]), k: s.d, weight: packed, columns: n };
-            scored.run::<V>(rows, p.scale, (scores, block.step), None);
+            let rights =
+                [Side::Keys, Side::Values].map(|side| Right::new(p, args, s, side, (kv, start), shared));
+            rights[0].multiply::<V>((lhs, q[2]), [rows, s.d, n], p.scale, (scores, block.step), None);
             weights::<V>(p, args, &block, start..start + n);
             block.fresh = false;
-            let lhs = (scores.cast_const(), block.step);
-            let weighted = Product { lhs, k: n, weight: packed.add(keys), columns: s.dv };
-            weighted.run::<V>(rows, 1.0, (dst, d[2]), if start > 0 { sofar } else { None });
+            let (lhs, sofar) = ((scores.cast_const(), block.step), if start > 0 { sofar } else { None });
+            rights[1].multiply::<V>(lhs, [rows, n, s.dv], 1.0, (dst, d[2]), sofar);
         }
         for row in 0..if seen > 0 { rows } else { 0 } {
             row::scale::<V>(dst.add(row * d[2]), s.dv, share(*sums.add(row)));
@@ -263,61 +226,6 @@ unsafe fn queries<V: Tile>(
 /// What a sum of weighted values is to be multiplied with where the weights' sum is `sum`.
 pub(super) fn share(sum: f32) -> f32 {
     if sum == 0.0 { 0.0 } else { 1.0 / sum }
-}
-
-/// rows x k times packed k x columns.
-pub(super) struct Product {
-    /// First element and distance of rows.
-    pub lhs: (*const f32, usize),
-    pub k: usize,
-    pub weight: *const f32,
-    pub columns: usize,
-}
-
-impl Product {
-    /// dst = alpha * product + residual, which lies as dst does.
-    ///
-    /// # Safety
-    /// All named elements can be read or written; the CPU has the vector's instructions.
-    #[inline(always)]
-    pub unsafe fn run<V: Tile>(
-        &self,
-        rows: usize,
-        alpha: f32,
-        dst: (*mut f32, usize),
-        residual: Option<Span<'_, f32>>,
-    ) {
-        let (ptr, step) = self.lhs;
-        let segments = [Segment { ptr, channels: self.k, strides: [0, 1, step, 0] }];
-        let shape = Strided::new(&[1, self.columns, rows, 1], &[0, 1, dst.1, 0]);
-        let none = Span::empty();
-        let g = Geometry {
-            segments: &segments,
-            in_size: [rows, 1],
-            out: [1, rows, 1],
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0, 0],
-            dilation: [1, 1],
-            groups: 1,
-            shuffle: 1,
-            columns: self.columns,
-            weight: self.weight,
-            alpha,
-            epilogue: Epilogue { residual: residual.map(|_| shape), ..Epilogue::default() },
-            operands: EpilogueArgs {
-                bias: none,
-                scale: none,
-                shift: none,
-                residual: residual.unwrap_or(none),
-            },
-            dst: dst.0,
-            dst_strides: [0, 1, dst.1, 0],
-        };
-        let all = Panels { positions: 0..rows, panels: 0..panels::count(self.columns) };
-        // SAFETY: the caller's.
-        unsafe { run_tiles::<V>(&g, &all, SpanMut::empty()) }
-    }
 }
 
 /// From scores of keys `keys` to their exponentials; sums and destination follow where a

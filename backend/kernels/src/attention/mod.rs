@@ -4,6 +4,7 @@ mod apart;
 mod blocked;
 mod few;
 mod pipeline;
+mod right;
 mod scalar;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,8 @@ use std::ops::Range;
 use tandem_base::mem::ALIGN;
 use tandem_base::{Engine, Isa, SpanMut, Strided};
 
-use super::blocked::{self, Block, KEYS, Product, Sizes};
+use super::blocked::{self, Block, KEYS, Sizes};
+use super::right::{self, Right, Side};
 use super::{Args, Attention, Problem};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{self, Gemm};
@@ -175,12 +176,12 @@ impl Pipeline {
     /// The product of a unit's piece: its scores, or its share of the sums.
     fn scoring(&self, rows: usize, keys: usize) -> gemm::Problem {
         let s = &self.sizes;
-        product([rows, keys, s.d], [self.problem.q.stride(2), s.step()], false)
+        product([rows, keys, s.d], [self.problem.q.stride(2), s.step()], s.steps[0], false)
     }
 
     fn summing(&self, rows: usize, keys: usize, adds: bool) -> gemm::Problem {
         let s = &self.sizes;
-        product([rows, s.dv, keys], [s.step(), self.problem.dst.stride(2)], adds)
+        product([rows, s.dv, keys], [s.step(), self.problem.dst.stride(2)], s.steps[1], adds)
     }
 
     /// Every product a unit may be given.
@@ -201,23 +202,21 @@ impl Pipeline {
     }
 }
 
-/// m x k rows times panels of n columns, or what is added to dst.
-fn product([m, n, k]: [usize; 3], [lhs, dst]: [usize; 2], adds: bool) -> gemm::Problem {
+/// m x k rows times n columns, panels or rows `step` apart, or what is added to dst.
+fn product([m, n, k]: [usize; 3], [lhs, dst]: [usize; 2], step: Option<usize>, adds: bool) -> gemm::Problem {
     let matrix = |columns, row| Strided::new(&[1, m, columns], &[0, row, 1]);
     let residual = adds.then(|| matrix(n, dst));
-    gemm::Problem {
-        lhs: matrix(k, lhs),
-        rhs: gemm::Rhs::Panels,
-        dst: matrix(n, dst),
-        alpha: 1.0,
-        epilogue: Epilogue { residual, ..Epilogue::default() },
-    }
+    let rhs =
+        step.map_or(gemm::Rhs::Panels, |step| gemm::Rhs::Strided(Strided::new(&[1, k, n], &[0, step, 1])));
+    let epilogue = Epilogue { residual, ..Epilogue::default() };
+    gemm::Problem { lhs: matrix(k, lhs), rhs, dst: matrix(n, dst), alpha: 1.0, epilogue }
 }
 
 /// A piece's product with its operands.
 struct Multiply<'a> {
     problem: gemm::Problem,
     args: gemm::Args<'a>,
+    right: Right<'a>,
 }
 
 impl Multiply<'_> {
@@ -226,10 +225,10 @@ impl Multiply<'_> {
     unsafe fn on_core<V: Tile>(&self) {
         let ([_, rows, columns, k], p) = (self.problem.sizes(), &self.problem);
         let lhs = (self.args.lhs.ptr(), p.lhs.stride(1));
+        let dst = (self.args.dst.ptr(), p.dst.stride(1));
         let residual = p.epilogue.residual.map(|_| self.args.epilogue.residual);
-        let product = Product { lhs, k, weight: self.args.rhs.ptr(), columns };
         // SAFETY: the caller's.
-        unsafe { product.run::<V>(rows, 1.0, (self.args.dst.ptr(), p.dst.stride(1)), residual) }
+        unsafe { self.right.multiply::<V>(lhs, [rows, k, columns], 1.0, dst, residual) }
     }
 }
 
@@ -330,7 +329,13 @@ unsafe fn run<V: Tile>(
     unsafe {
         if phase == 0 {
             for tile in tiles {
-                blocked::pack_block::<V>(&all.problem, args, all.sizes, tile, shared.ptr().cast());
+                right::pack_block::<V>(
+                    &all.problem,
+                    args,
+                    all.sizes,
+                    tile,
+                    shared.cast().expect(right::INSIDE),
+                );
             }
             return;
         }
@@ -345,42 +350,36 @@ unsafe fn run<V: Tile>(
     }
 }
 
-const INSIDE: &str = "operands and workspace are as large as was checked";
-
 /// Where a piece's scores, maxima and sums are, in f32.
 fn memory<'a>(all: &Pipeline, piece: &Piece, shared: SpanMut<'a, u8>) -> [SpanMut<'a, f32>; 3] {
     let (s, [panels, scores, rows]) = (&all.sizes, all.parts());
     let [b, h, first, _] = all.place(piece.block);
     let row = (b * s.heads + h) * s.queries + first + piece.rows.start;
     let at = panels + (piece.at * s.block + piece.rows.start) * s.step();
-    let shared = shared.cast::<f32>().expect(INSIDE);
-    [at, panels + scores + row, panels + scores + rows + row].map(|at| shared.skip(at).expect(INSIDE))
+    let shared = shared.cast::<f32>().expect(right::INSIDE);
+    [at, panels + scores + row, panels + scores + rows + row].map(|at| shared.skip(at).expect(right::INSIDE))
 }
 
 /// A piece's product.
 fn multiply<'a>(all: &Pipeline, args: &Args<'a>, piece: &Piece, shared: SpanMut<'a, u8>) -> Multiply<'a> {
-    let (p, s) = (&all.problem, &all.sizes);
+    let (p, s) = (&all.problem, all.sizes);
     let ([b, h, first, _], rows) = (all.place(piece.block), piece.rows.len());
     let row = |of: &Strided| b * of.stride(0) + h * of.stride(1) + (first + piece.rows.start) * of.stride(2);
     let [scores, ..] = memory(all, piece, shared);
-    let [keys, values] = s.packed();
-    let kv = b * s.kv_heads + h / (s.heads / s.kv_heads);
-    let block = (kv * s.key_blocks() + piece.key_block) * (keys + values);
-    let panels = |at| shared.cast::<f32>().and_then(|all| all.skip(block + at)).expect(INSIDE).as_span();
-    let columns = EpilogueArgs::none();
-    let seen = all.keys(piece.key_block).len();
+    let (head, keys) = (b * s.kv_heads + h / (s.heads / s.kv_heads), all.keys(piece.key_block));
+    let panels = shared.cast::<f32>().expect(right::INSIDE).as_span();
+    let side = if piece.stage == Stage::Score { Side::Keys } else { Side::Values };
+    let right = Right::new(p, args, s, side, (head, keys.start), panels);
+    let rhs = right.operand();
     if piece.stage == Stage::Score {
-        let lhs = args.q.skip(row(&p.q)).expect(INSIDE);
-        let problem = all.scoring(rows, seen);
-        return Multiply {
-            problem,
-            args: gemm::Args { lhs, rhs: panels(0), epilogue: columns, dst: scores },
-        };
+        let (lhs, problem) = (args.q.skip(row(&p.q)).expect(right::INSIDE), all.scoring(rows, keys.len()));
+        let args = gemm::Args { lhs, rhs, epilogue: EpilogueArgs::none(), dst: scores };
+        return Multiply { problem, args, right };
     }
-    let dst = args.dst.skip(row(&p.dst)).expect(INSIDE);
-    let epilogue = EpilogueArgs { residual: dst.read(), ..columns };
-    let problem = all.summing(rows, seen, piece.key_block > 0);
-    Multiply { problem, args: gemm::Args { lhs: scores.as_span(), rhs: panels(keys), epilogue, dst } }
+    let dst = args.dst.skip(row(&p.dst)).expect(right::INSIDE);
+    let epilogue = EpilogueArgs { residual: dst.read(), ..EpilogueArgs::none() };
+    let problem = all.summing(rows, keys.len(), piece.key_block > 0);
+    Multiply { problem, args: gemm::Args { lhs: scores.as_span(), rhs, epilogue, dst }, right }
 }
 
 /// Divides by the weights' sums behind the last keys.

@@ -38,6 +38,7 @@ pub(super) fn geometry<'a>(p: &Problem, args: &Args<'a>, segments: &'a [Segment]
         shuffle: p.shuffle,
         columns: p.column_groups().1,
         weight: args.weight.ptr(),
+        weight_step: None,
         alpha: 1.0,
         epilogue: p.epilogue,
         operands: args.epilogue,

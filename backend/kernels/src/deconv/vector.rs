@@ -105,6 +105,7 @@ fn geometry<'a>(p: &Problem, args: &Args<'a>, part: &Part, segments: &'a [Segmen
         shuffle: 1,
         columns,
         weight: args.weight.ptr().wrapping_add(part.weight),
+        weight_step: None,
         alpha: 1.0,
         epilogue: Epilogue {
             residual: p.epilogue.residual.map(|r| Strided::new(r.sizes(), &apart(r.strides()))),

@@ -147,6 +147,7 @@ fn geometry<'a>(
         shuffle: 1,
         columns: n,
         weight: args.rhs.ptr(),
+        weight_step: None,
         alpha: p.alpha,
         epilogue: Epilogue { residual: residual.map(image), ..p.epilogue },
         operands,

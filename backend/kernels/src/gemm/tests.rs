@@ -156,6 +156,31 @@ fn few_positions_are_split() {
 }
 
 #[test]
+fn contiguous_rows() {
+    // Either order of lhs, with and without bias, batches, several tasks, parts of a task; one column lies both ways.
+    let turned = 8 | 32 | 64 | 128;
+    for (sizes, flags) in [
+        ([1, 197, 70, 33], turned),
+        ([2, 35, 33, 17], turned | 16),
+        ([2, 35, 48, 17], turned | 4),
+        ([1, 300, 34, 700], turned),
+        ([1, 300, 34, 700], turned | 4),
+        ([1, 33, 300, 130], turned),
+        ([1, 2, 2, 1], turned),
+        ([1, 33, 1, 9], turned),
+        ([1, 1, 33, 9], turned),
+    ] {
+        let p = problem(sizes, flags);
+        let mut units =
+            KERNELS.iter().filter(|row| row.name.contains("sme2-") && !row.name.ends_with("gemv"));
+        assert!(units.all(|row| (row.supports)(&p).is_ok()), "{p:?}");
+        check(KERNELS, &p);
+        check(KERNELS_F16, &p);
+        check(KERNELS_BF16, &p);
+    }
+}
+
+#[test]
 fn widened_in_parts() {
     // Panels and rhs of either order, both orders of lhs, a residual in columns; batches that share rhs; few rows.
     for (sizes, flags) in [

@@ -2,6 +2,7 @@
 
 use tandem_base::Strided;
 
+use super::tile::Block;
 use crate::conv::MAX_SEGMENTS;
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::panels;
@@ -47,6 +48,8 @@ pub(crate) struct Geometry<'a> {
     pub columns: usize,
     /// Panels of all groups or parities.
     pub weight: *const f32,
+    /// Of the one part of a product: distance of rows where columns are contiguous instead, whole vectors of them.
+    pub weight_step: Option<usize>,
     /// Factor on the product.
     pub alpha: f32,
     /// Stages.
@@ -74,6 +77,19 @@ impl<'a> Geometry<'a> {
     /// Columns of a part with their padding.
     pub fn padded(&self) -> usize {
         panels::padded(self.columns)
+    }
+
+    /// A block's columns in the first row of weights, and the distance to the next row.
+    #[inline(always)]
+    pub fn rhs(&self, block: &Block, [k, padded]: [usize; 2]) -> (*const f32, usize) {
+        let column = block.panel * panels::PANEL;
+        match self.weight_step {
+            Some(step) => (self.weight.wrapping_add(column + block.first), step),
+            None => {
+                let panel = (block.part * padded + column) * k;
+                (self.weight.wrapping_add(panel + block.first), block.width)
+            }
+        }
     }
 
     /// Batch, y and x of an output position.

@@ -137,13 +137,6 @@ impl<const ROWS: usize> Rows<'_, ROWS> {
         }
     }
 
-    /// First row of the block's panel.
-    #[inline(always)]
-    fn rhs(&self, block: &Block) -> *const f32 {
-        let panel = block.part * self.line.padded + block.panel * panels::PANEL;
-        self.g.weight.wrapping_add(panel * self.line.k + block.first)
-    }
-
     /// sums = lhs * rhs
     #[inline(always)]
     unsafe fn sums<V: Tile, const VECTORS: usize>(&self, block: &Block) -> [[V; VECTORS]; ROWS] {
@@ -152,7 +145,7 @@ impl<const ROWS: usize> Rows<'_, ROWS> {
         // SAFETY: the caller's.
         unsafe {
             let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-            let mut rhs = self.rhs(block);
+            let (mut rhs, next) = g.rhs(block, [self.line.k, self.line.padded]);
             for ky in 0..g.kernel[0] {
                 for kx in 0..g.kernel[1] {
                     let at = ky
@@ -165,12 +158,12 @@ impl<const ROWS: usize> Rows<'_, ROWS> {
                     }
                     let fours = if V::FOURS { self.line.channels / 4 * 4 } else { 0 };
                     if V::FOURS && fours > 0 {
-                        V::by_fours(&mut sums, &lhs, 0..fours, rhs, block.width);
-                        rhs = rhs.add(fours * block.width);
+                        V::by_fours(&mut sums, &lhs, 0..fours, rhs, next);
+                        rhs = rhs.wrapping_add(fours * next);
                     }
                     for i in fours..self.line.channels {
                         step(&mut sums, &lhs, i, rhs);
-                        rhs = rhs.add(block.width);
+                        rhs = rhs.wrapping_add(next);
                     }
                 }
             }
@@ -263,7 +256,8 @@ impl<const ROWS: usize> Rows<'_, ROWS> {
         // SAFETY: the caller's; the block's and the next panels are whole.
         unsafe {
             let mut sums = [[[V::splat(0.0); 2]; STREAMS]; ROWS];
-            let mut rhs = self.rhs(block);
+            let (mut rhs, next) = g.rhs(block, [k, self.line.padded]);
+            let panels = if g.weight_step.is_some() { panels::PANEL } else { panels::PANEL * k };
             for ky in 0..g.kernel[0] {
                 for kx in 0..g.kernel[1] {
                     let s = &g.segments[0];
@@ -273,7 +267,7 @@ impl<const ROWS: usize> Rows<'_, ROWS> {
                         .wrapping_add(kx.wrapping_mul(g.dilation[1]).wrapping_mul(s.strides[3]));
                     for i in 0..self.line.channels {
                         for p in 0..STREAMS {
-                            let panel = rhs.add(p * panels::PANEL * k);
+                            let panel = rhs.add(p * panels);
                             let columns = [V::load(panel), V::load(panel.add(V::LANES))];
                             for (row, from) in sums.iter_mut().zip(self.lhs) {
                                 let x = V::splat(*from.wrapping_add(at + i));
@@ -281,7 +275,7 @@ impl<const ROWS: usize> Rows<'_, ROWS> {
                                 row[p][1] = x.mul_add(columns[1], row[p][1]);
                             }
                         }
-                        rhs = rhs.add(panels::PANEL);
+                        rhs = rhs.wrapping_add(next);
                     }
                 }
             }

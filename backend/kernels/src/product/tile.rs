@@ -232,8 +232,7 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         // Sums whose address goes nowhere stay in registers.
         let mut own = [[V::splat(0.0); VECTORS]; ROWS];
-        let panel = block.part * g.k() * g.padded() + block.panel * panels::PANEL * g.k();
-        let mut rhs = g.weight.add(panel + block.first);
+        let (mut rhs, row) = g.rhs(block, [g.k(), g.padded()]);
         for ky in 0..g.kernel[0] {
             for kx in 0..g.kernel[1] {
                 for s in g.segments {
@@ -243,12 +242,12 @@ unsafe fn accumulate<V: Tile, const ROWS: usize, const VECTORS: usize>(
                         let lhs = rows.pointers(g, s, [ky, kx], skip + c);
                         let fours = if V::FOURS { (channels - c).min(RUN) / 4 * 4 } else { 0 };
                         if V::FOURS && fours > 0 {
-                            V::by_fours(&mut own, &lhs, 0..fours, rhs, block.width);
-                            rhs = rhs.add(fours * block.width);
+                            V::by_fours(&mut own, &lhs, 0..fours, rhs, row);
+                            rhs = rhs.wrapping_add(fours * row);
                         }
                         for i in fours..(channels - c).min(RUN) {
                             step(&mut own, &lhs, i, rhs);
-                            rhs = rhs.add(block.width);
+                            rhs = rhs.wrapping_add(row);
                         }
                     }
                 }

@@ -3,6 +3,8 @@
 //! A task is a run of positions. Where it is the only one, a first phase makes its slab and a second one multiplies it, by
 //! columns.
 
+mod turned;
+
 use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut, Strided};
@@ -16,6 +18,7 @@ use crate::gemm::{Args, Gemm, Problem, Rhs};
 use crate::kernel::{Kernel, Rates, Refusal, Workspace};
 use crate::panels;
 use crate::simd::Simd;
+use turned::turned;
 
 /// Bytes of lhs a task holds: they stay in L2 while panel after panel passes.
 const SLAB_BYTES: usize = 512 << 10;
@@ -55,6 +58,8 @@ struct Plan {
     k: usize,
     /// Words of k.
     words: usize,
+    /// Whether positions of the destination are contiguous.
+    turned: bool,
     /// Parts of a task.
     split: usize,
 }
@@ -74,12 +79,14 @@ impl Plan {
                 (slabs, r.stride(0) == 0 || batch == 1)
             }
         };
-        let (parts, positions) = if shared && lhs == Lhs::Rows { (1, batch * m) } else { (batch, m) };
+        let turned = turned(p);
+        let merges = shared && lhs == Lhs::Rows && !turned;
+        let (parts, positions) = if merges { (1, batch * m) } else { (batch, m) };
         let group = 2 * U::lanes();
         let words = k.div_ceil(E::PER_WORD);
         let fitting = SLAB_BYTES / (4 * words.max(1)) / group * group;
         let task = fitting.max(group);
-        let plan = Self { lhs, rhs, parts, positions, task, group, n, k, words, split: 1 };
+        let plan = Self { lhs, rhs, parts, positions, task, group, n, k, words, turned, split: 1 };
         // Columns put together to words are so all at once.
         let units = if rhs == Slabs::Paired { 1 } else { n.div_ceil(plan.unit()) };
         Self { split: split(plan.parts * plan.tasks(), plan.flops(), units), ..plan }
@@ -140,7 +147,11 @@ impl Plan {
             + bytes::<*const f32>(stages.residuals(&p.epilogue, self.widest()));
         let [lhs, rhs] = self.slabs::<E>();
         let lhs = if self.phases::<E>() > 1 { 0 } else { lhs };
-        tables + [lhs, rhs, sums].iter().map(|&n| bytes::<u32>(n)).sum::<usize>() + bytes::<E>(self.n)
+        let turned = if self.turned { self.turned_scratch::<E>() } else { 0 };
+        turned
+            + tables
+            + [lhs, rhs, sums].iter().map(|&n| bytes::<u32>(n)).sum::<usize>()
+            + bytes::<E>(self.n)
     }
 }
 
@@ -150,10 +161,12 @@ fn stages<E: Element>(p: &Problem) -> Stages {
     Stages::of(&p.epilogue, p.alpha, adds)
 }
 
-fn supports(p: &Problem) -> Result<(), Refusal> {
+fn supports<E: Element>(p: &Problem) -> Result<(), Refusal> {
     let [_, m, n, k] = p.sizes();
-    if p.dst.stride(2) != 1 && n > 1 {
-        return Err("columns of dst are not contiguous");
+    if turned(p) {
+        turned::supports::<E>(p)?;
+    } else if p.dst.stride(2) != 1 && n > 1 {
+        return Err("neither rows nor columns of dst are contiguous");
     }
     if k == 0 {
         return Err("nothing to sum");
@@ -191,7 +204,7 @@ pub(crate) const fn row<U: Unit, V: Simd, E: Element>(name: &'static str, isa: I
     Kernel {
         name,
         isa,
-        supports,
+        supports: supports::<E>,
         ns: ns::<U, E>,
         phases: |p| Plan::new::<U, E>(p).phases::<E>(),
         tiles: |p, _| Plan::new::<U, E>(p).tiles(),
@@ -226,7 +239,11 @@ unsafe fn run<U: Unit, V: Simd, E: Element>(
                 task.fill::<U>(&cut);
             }
             if phase + 1 == plan.phases::<E>() {
-                task.multiply::<U, V>(&cut, &mut parts);
+                if plan.turned {
+                    task.multiply_turned::<U>(&cut, &mut parts);
+                } else {
+                    task.multiply::<U, V>(&cut, &mut parts);
+                }
             }
         }
     }

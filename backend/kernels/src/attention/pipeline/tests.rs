@@ -10,7 +10,7 @@ use crate::testing::{CANARY, Random, Split, sample};
 
 /// A row of units, if any are tested here, and a row of cores that takes the problem.
 fn pair(p: &Problem, random: &mut Random) -> Option<(&'static Kernel<Gemm>, &'static Kernel<Attention>)> {
-    let small = product([40, 40, 40], [40, 40], false);
+    let small = product([40, 40, 40], [40, 40], None, false);
     let units: Vec<_> = crate::testing::rows(gemm::KERNELS, &small).filter(|row| row.isa.in_unit()).collect();
     let blocks: Vec<_> = super::super::blocks().map(|row| row.name).collect();
     let cores: Vec<_> = crate::testing::rows(KERNELS, p).filter(|row| blocks.contains(&row.name)).collect();
@@ -48,7 +48,7 @@ fn check(p: &Problem, random: &mut Random, how: impl FnOnce(&dyn Task, &mut Rand
 
 /// Whether rows of units are tested here.
 fn has_units() -> bool {
-    let small = product([40, 40, 40], [40, 40], false);
+    let small = product([40, 40, 40], [40, 40], None, false);
     crate::testing::rows(gemm::KERNELS, &small).any(|row| row.isa.in_unit())
 }
 
