@@ -15,6 +15,7 @@ type Case = (&'static str, fn(&mut Op));
 
 const CASES: &[Case] = &[
     ("linear_f32", |op| linear(op, gemm::KERNELS, [256, 1024, 1024])),
+    ("linear_f32_turned", |op| linear_to(op, gemm::KERNELS, [256, 1024, 1024], &[0, 2, 1])),
     ("gemv_f32", |op| linear(op, gemm::KERNELS, [1, 1024, 1024])),
     ("linear_f16", |op| linear(op, gemm::KERNELS_F16, [256, 1024, 1024])),
     ("linear_bf16", |op| linear(op, gemm::KERNELS_BF16, [256, 1024, 1024])),
@@ -38,7 +39,8 @@ const CASES: &[Case] = &[
     }),
     ("conv_static_int8", |op| conv_q(op, image([1, 64, 56, 56], NCHW))),
     ("conv_static_int8_nhwc", |op| conv_q(op, image([1, 64, 56, 56], NHWC))),
-    ("attention_f32", |op| attention_f32(op, [1, 12, 197, 64])),
+    ("attention_f32", |op| attention_f32(op, [1, 12, 197, 64], &[0, 2, 1, 3])),
+    ("attention_f32_turned", |op| attention_f32(op, [1, 12, 197, 64], &[0, 1, 3, 2])),
     ("softmax_f32", |op| softmax_f32(op, &[256, 1024])),
     ("depthwise_f32", |op| depthwise_f32(op, image([1, 64, 56, 56], NCHW))),
     ("depthwise_f32_nhwc", |op| depthwise_f32(op, image([1, 64, 56, 56], NHWC))),
@@ -68,11 +70,21 @@ fn main() {
     op.run();
 }
 
-fn linear<E: Element>(op: &mut Op, rows: &'static [Kernel<gemm::Gemm<E>>], [m, n, k]: [usize; 3]) {
+fn linear<E: Element>(op: &mut Op, rows: &'static [Kernel<gemm::Gemm<E>>], sizes: [usize; 3]) {
+    linear_to(op, rows, sizes, &[0, 1, 2]);
+}
+
+/// To a destination with some order of axes.
+fn linear_to<E: Element>(
+    op: &mut Op,
+    rows: &'static [Kernel<gemm::Gemm<E>>],
+    [m, n, k]: [usize; 3],
+    order: &[u8],
+) {
     let problem = gemm::Problem {
         lhs: Strided::contiguous(&[1, m, k]),
         rhs: gemm::Rhs::Panels,
-        dst: Strided::contiguous(&[1, m, n]),
+        dst: Strided::with_order(&[1, m, n], order),
         alpha: 1.0,
         epilogue: Epilogue { bias: true, ..Epilogue::default() },
     };
@@ -200,11 +212,12 @@ fn softmax_f32(op: &mut Op, sizes: &[usize]) {
     op.step(softmax::KERNELS, problem, args);
 }
 
-/// As many keys as queries, heads side by side: by units and cores where `--isa` has both and no row is asked for.
-fn attention_f32(op: &mut Op, sizes: [usize; 4]) {
+/// As many keys as queries, heads side by side, keys in some order of axes: by units and cores where `--isa` has both and no row is asked for.
+fn attention_f32(op: &mut Op, sizes: [usize; 4], keys: &[u8]) {
     let all = Strided::with_order(&sizes, &[0, 2, 1, 3]);
     let scale = 1.0 / (sizes[3] as f32).sqrt();
-    let problem = attention::Problem { q: all, k: all, v: all, mask: None, dst: all, scale, causal: false };
+    let k = Strided::with_order(&sizes, keys);
+    let problem = attention::Problem { q: all, k, v: all, mask: None, dst: all, scale, causal: false };
     let [q, k, v] = [(); 3].map(|()| floats(all.extent()));
     let args = attention::Args { q, k, v, mask: Span::empty(), dst: room(all.extent()) };
     let unit = gemm::KERNELS.iter().find(|row| row.isa == Isa::SME2 && op.isa.has(row.isa));
