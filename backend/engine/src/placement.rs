@@ -88,7 +88,7 @@ pub fn place(shape: Shape, isa: Isa, rates: &Rates) -> Option<Placement> {
                 fast_math: true,
             };
             let placed = placed(conv::KERNELS, &problem, isa, rates)?;
-            Some(pipelined::<conv::Pipeline>(placed, &problem, isa, rates))
+            Some(pipelined::<conv::Pipeline<f32>>(placed, &problem, isa, rates))
         }
         Shape::Attention { heads: [heads, shared], tokens, width } => {
             let of = |heads| Strided::contiguous(&[1, heads, tokens, width]);

@@ -5,8 +5,8 @@ mod common;
 use common::{Builder, Model, check_with, given, models, run, taken};
 use tandem_base::sme;
 use tandem_engine::{Entry, Input, Isa, LoadOptions, Method, Output, TensorSpec, Tracer};
-use tandem_kernels::{Rates, TeamRates, f16};
-use tandem_schemas::program::DType;
+use tandem_kernels::{Rates, TeamRates, f16, panels};
+use tandem_schemas::program::{DType, Format};
 
 const UNITS: [&str; 3] = ["emulated-sme2-128", "emulated-sme2-256", "emulated-sme2-512"];
 
@@ -140,17 +140,7 @@ fn units_and_cores_share_halves() {
         let mut method = halves.load(&options).unwrap();
         assert_eq!(method.report().steps[0].engine, "both", "{unit}: {:#?}", method.report().steps);
         for threads in [1, 2, 4] {
-            let mut execute = || {
-                let (specs, out) = (method.inputs().to_vec(), method.outputs().to_vec());
-                let given: Vec<Input<'_>> =
-                    specs.iter().zip(&narrow).map(|(s, data)| host(s, data)).collect();
-                let mut got = vec![f16::ZERO; want.len()];
-                let bytes = bytemuck::cast_slice_mut(&mut got);
-                let (sizes, dim_order) = (&out[0].sizes, &out[0].dim_order);
-                let mut taken = [Output { dtype: DType::F16, sizes, dim_order, bytes }];
-                method.execute(&given, &mut taken, threads, None).unwrap();
-                got
-            };
+            let mut execute = || in_halves(&mut method, &narrow, threads);
             let first = execute();
             assert!((0..3).all(|_| execute() == first), "{unit}, {threads} threads");
             // Rounded once: half a unit in the last of 11 bits of the largest, and as much for f32's other order.
@@ -159,6 +149,18 @@ fn units_and_cores_share_halves() {
             assert!(near, "{unit}, {threads} threads");
         }
     }
+}
+
+/// What a program of f16 answers.
+fn in_halves(method: &mut Method, inputs: &[Vec<f16>], threads: usize) -> Vec<f16> {
+    let (specs, out) = (method.inputs().to_vec(), method.outputs().to_vec());
+    let given: Vec<Input<'_>> = specs.iter().zip(inputs).map(|(s, data)| host(s, data)).collect();
+    let (sizes, dim_order) = (&out[0].sizes, &out[0].dim_order);
+    let mut got = vec![f16::ZERO; sizes.iter().product()];
+    let mut taken =
+        [Output { dtype: DType::F16, sizes, dim_order, bytes: bytemuck::cast_slice_mut(&mut got) }];
+    method.execute(&given, &mut taken, threads, None).unwrap();
+    got
 }
 
 fn batch_of_products() -> Model {
@@ -293,9 +295,7 @@ fn projections_write_what_attention_reads() {
     }
 }
 
-/// A 3x3 convolution by Winograd: products in a unit, transforms on cores, the bits those of cores alone.
-#[test]
-fn units_and_cores_share_winograd() {
+fn convolutions() -> Model {
     let mut b = Builder::default();
     let x = b.input(&[1, 40, 44, 50]);
     let stages = common::Stages { bias: true, relu: true, ..Default::default() };
@@ -304,22 +304,81 @@ fn units_and_cores_share_winograd() {
     let z = b.conv(&[w, y], 64, 3, 1, &common::Stages { residual: Some(w), ..stages });
     let z = b.conv(&[z], 20, 1, 1, &stages);
     b.output(z);
-    let (model, cores) = (b.finish(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
+    b.finish()
+}
+
+/// k and columns of their weights.
+const WEIGHTS: [[usize; 2]; 4] = [[40, 64], [9 * 64, 72], [9 * 136, 64], [64, 20]];
+
+/// The same of f16, weights in words of two k.
+fn convolutions_of_halves() -> Model {
+    let mut model = convolutions();
+    model.program.values.iter_mut().for_each(|value| value.dtype = DType::F16);
+    let panels = model.program.constants.iter_mut().filter(|c| c.format == Format::Panels);
+    for (constant, [k, n]) in panels.zip(WEIGHTS) {
+        let first = constant.offset as usize;
+        let bytes = &mut model.bytes[first..first + constant.length as usize];
+        let from: Vec<f32> = bytes.chunks(4).map(|x| f32::from_le_bytes(x.try_into().unwrap())).collect();
+        let to =
+            panels::pack_words(2, k, n, |k_of, n_of| f16::from_f32(from[panels::index(k, n, k_of, n_of)]));
+        (constant.dtype, constant.length) = (DType::F16, 2 * to.len() as u64);
+        bytes[..2 * to.len()].copy_from_slice(bytemuck::cast_slice(&to));
+    }
+    model
+}
+
+/// Engines of steps by Winograd, and whether several have a part.
+fn winograd(method: &Method) -> Vec<(&'static str, bool)> {
+    let steps = method.report().steps.iter().filter(|step| step.kernel.contains("winograd"));
+    steps.map(|step| (step.engine, step.parts.len() > 1)).collect()
+}
+
+/// Quick enough for the products, too slow to sum directly.
+fn quick_unit() -> Rates {
+    let team = TeamRates { threads: 4, cores: 4.0, ..TeamRates::default() };
+    let mut rates = Rates { team, ..Rates::default() };
+    (rates.unit.f32_gflops, rates.unit.copy_gelems) = (8.0 * rates.fma_gflops, 200.0);
+    rates.unit.f16_gflops = rates.unit.f32_gflops;
+    rates
+}
+
+/// 3x3 convolutions of f16 likewise: those of cores alone but for roundings of what is not transformed, and the same every time.
+#[test]
+fn units_and_cores_share_winograd_of_halves() {
+    let (model, cores) = (convolutions_of_halves(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
+    let mut alone = model.load(&LoadOptions { isa: Some(cores), ..LoadOptions::default() }).unwrap();
+    assert_eq!(winograd(&alone), [("cpu", false); 2], "{:#?}", alone.report().steps);
+    let inputs = model.inputs(&alone, 3);
+    let inputs: Vec<Vec<f16>> =
+        inputs.iter().map(|all| all.iter().map(|x| f16::from_f32(*x)).collect()).collect();
+    let expected = in_halves(&mut alone, &inputs, 1);
+    let range = expected.iter().fold(0f32, |most, x| most.max(x.to_f32().abs()));
+    for &unit in units() {
+        let options = LoadOptions { rates: Some(quick_unit()), fast_math: true, ..beside(cores, unit) };
+        let mut method = model.load(&options).unwrap();
+        assert_eq!(winograd(&method), [("both", true); 2], "{:#?}", method.report().steps);
+        for threads in [1, 3] {
+            let first = in_halves(&mut method, &inputs, threads);
+            assert!(in_halves(&mut method, &inputs, threads) == first, "{unit}, {threads} threads");
+            // A rounding of 11 bits in each of the layers around, and what the next ones make of it.
+            let near =
+                first.iter().zip(&expected).all(|(a, b)| (a.to_f32() - b.to_f32()).abs() <= range / 256.0);
+            assert!(near, "{unit}, {threads} threads");
+        }
+    }
+}
+
+/// A 3x3 convolution by Winograd: products in a unit, transforms on cores, the bits those of cores alone.
+#[test]
+fn units_and_cores_share_winograd() {
+    let (model, cores) = (convolutions(), Isa::detect() & (Isa::AVX2 | Isa::NEON));
     let alone = LoadOptions { isa: Some(cores), ..LoadOptions::default() };
     let mut alone = model.load(&alone).unwrap();
-    let winograd = |method: &Method| {
-        let steps = method.report().steps.iter().filter(|step| step.kernel.contains("winograd"));
-        steps.map(|step| (step.engine, step.parts.len() > 1)).collect::<Vec<_>>()
-    };
     assert_eq!(winograd(&alone), [("cpu", false); 2], "{:#?}", alone.report().steps);
     let inputs = model.inputs(&alone, 3);
     let expected = run(&mut alone, &inputs, 1).unwrap();
     for &unit in units() {
-        let team = TeamRates { threads: 4, cores: 4.0, ..TeamRates::default() };
-        let mut rates = Rates { team, ..Rates::default() };
-        // Quick enough for the products, too slow to sum directly.
-        (rates.unit.f32_gflops, rates.unit.copy_gelems) = (8.0 * rates.fma_gflops, 200.0);
-        let options = LoadOptions { rates: Some(rates), fast_math: true, ..beside(cores, unit) };
+        let options = LoadOptions { rates: Some(quick_unit()), fast_math: true, ..beside(cores, unit) };
         let mut method = model.load(&options).unwrap();
         assert_eq!(winograd(&method), [("both", true); 2], "{:#?}", method.report().steps);
         for threads in [1, 3] {

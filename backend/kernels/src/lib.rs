@@ -20,6 +20,7 @@ pub mod grid;
 #[cfg(all(test, unix))]
 mod guard;
 pub mod kernel;
+mod lanes;
 pub mod mixed;
 pub mod moves;
 mod nest;

@@ -2,7 +2,7 @@
 
 use tandem_base::{Span, Strided};
 use tandem_kernels::types::Type;
-use tandem_kernels::{Element, conv, deconv, depthwise, panels};
+use tandem_kernels::{Element, bf16, conv, deconv, depthwise, f16, panels};
 use tandem_schemas::program::{ConvT, ConvTransposeT, DepthwiseT, Format};
 
 use crate::error::Error;
@@ -184,9 +184,11 @@ impl Operator for ConvT {
     fn plan(&self, p: &mut Planner<'_>, site: Site<'_>, out: usize) -> Result<(), Error> {
         let (of, problem, operands) = conv_stage(self, p, site, out, &[])?;
         let about = about(problem.kernel, &operands.src, operands.dst);
-        halved!(conv of of,
-            rows => p.divided(site, about, rows, problem, operands),
-            p.convolved(site, about, problem, operands))
+        match of {
+            Type::F16 => p.convolved::<f16, _>(site, about, problem, operands),
+            Type::Bf16 => p.convolved::<bf16, _>(site, about, problem, operands),
+            _ => p.convolved::<f32, _>(site, about, problem, operands),
+        }
     }
 }
 

@@ -169,26 +169,26 @@ impl Planner<'_> {
         }
     }
 
-    /// A convolution of f32, likewise, or in parts.
-    pub fn convolved<B: Bind<Conv> + 'static>(
+    /// A convolution, likewise, or in parts.
+    pub fn convolved<T: conv::Rows, B: Bind<Conv<T>> + 'static>(
         &mut self,
         site: Site<'_>,
         about: About<'_>,
         problem: conv::Problem,
         operands: B,
     ) -> Result<(), Error> {
-        let (rows, isa, rates) = (conv::KERNELS, self.target.isa, self.target.rates);
+        let (rows, isa, rates) = (T::rows(), self.target.isa, self.target.rates);
         let choice = self.with_units(rows, &problem);
         let by = choice.as_ref().map_or(0.0, |choice| choice.together_ns);
-        let found =
-            choice.and_then(|choice| Some((choice, pipeline::<conv::Pipeline>(&problem, isa, &rates, by)?)));
-        let sooner = |(choice, (finish, _)): &(Choice<Conv>, (f64, conv::Pipeline))| {
+        let found = choice
+            .and_then(|choice| Some((choice, pipeline::<conv::Pipeline<T>>(&problem, isa, &rates, by)?)));
+        let sooner = |(choice, (finish, _)): &(Choice<Conv<T>>, (f64, conv::Pipeline<T>))| {
             let parts = || together(rows, &problem, choice, &rates);
             self.trial.is_some() || parts().is_none_or(|parts| *finish < parts.finish)
         };
         match found.filter(sooner) {
             Some((choice, found)) => {
-                self.pipelined(site, about, &choice, <Conv>::cost(&problem), found, operands)
+                self.pipelined(site, about, &choice, Conv::<T>::cost(&problem), found, operands)
             }
             None => self.divided(site, about, rows, problem, operands),
         }

@@ -26,8 +26,8 @@ use crate::{simd::Scalar, sme2::Emulated};
 mod widened;
 mod winograd;
 
+use widened::Bands;
 pub(crate) use widened::windows;
-use widened::{Bands, Direct, Winograd};
 pub use winograd::Pipeline;
 
 /// The family of an element type.
@@ -164,14 +164,14 @@ impl<E: Element> Family for Conv<E> {
 
 impl<E: Element> Divide for Conv<E> {
     type Element = E;
-    type Parts = Bands<E, Direct, E>;
+    type Parts = Bands<E, E>;
 
     fn shares(row: &Kernel<Self>) -> bool {
         !Self::EXACT || direct(row)
     }
 }
 
-/// Whether a row of f32 sums products: those that transform round otherwise.
+/// Whether a row sums products: those that transform round otherwise.
 pub(crate) fn direct<E: Element>(row: &Kernel<Conv<E>>) -> bool {
     !winograd::ROWS.contains(&row.name)
 }
@@ -192,11 +192,11 @@ pub static KERNELS: &[Kernel<Conv>] = &[
     #[cfg(target_arch = "aarch64")]
     slab::NEON,
     #[cfg(target_arch = "x86_64")]
-    winograd::AVX512,
+    winograd::avx512(),
     #[cfg(target_arch = "x86_64")]
-    winograd::AVX2,
+    winograd::avx2(),
     #[cfg(target_arch = "aarch64")]
-    winograd::NEON,
+    winograd::neon(),
     #[cfg(target_arch = "aarch64")]
     crate::sme2::conv_row::<crate::sme2::Sme2, crate::simd::Neon, _>("sme2-direct", tandem_base::Isa::SME2),
     #[cfg(any(test, feature = "emulated"))]
@@ -217,17 +217,17 @@ macro_rules! halves {
         pub static $table: &[Kernel<Conv<$element>>] = &[
             scalar::row(),
             #[cfg(target_arch = "x86_64")]
-            row!(Bands<$element, Direct>, Avx512, "avx512-widened", AVX512),
+            row!(Bands<$element>, Avx512, "avx512-widened", AVX512),
             #[cfg(target_arch = "x86_64")]
-            row!(Bands<$element, Direct>, Avx2, "avx2-widened", AVX2),
+            row!(Bands<$element>, Avx2, "avx2-widened", AVX2),
             #[cfg(target_arch = "x86_64")]
-            row!(Bands<$element, Winograd>, Avx512, "avx512-widened-winograd", AVX512),
+            winograd::avx512(),
             #[cfg(target_arch = "x86_64")]
-            row!(Bands<$element, Winograd>, Avx2, "avx2-widened-winograd", AVX2),
+            winograd::avx2(),
             #[cfg(target_arch = "aarch64")]
-            row!(Bands<$element, Direct>, Neon, "neon-widened", NEON),
+            row!(Bands<$element>, Neon, "neon-widened", NEON),
             #[cfg(target_arch = "aarch64")]
-            row!(Bands<$element, Winograd>, Neon, "neon-widened-winograd", NEON),
+            winograd::neon(),
             $(#[cfg(target_arch = "aarch64")]
             halves::$neon,)*
             #[cfg(target_arch = "aarch64")]
@@ -246,4 +246,28 @@ halves! {
     KERNELS_F16: f16 [F16],
     /// Every row of bf16.
     KERNELS_BF16: bf16 [BF16 BFMMLA]
+}
+
+/// An element with rows of convolutions.
+pub trait Rows: Element {
+    /// Every one.
+    fn rows() -> &'static [Kernel<Conv<Self>>];
+}
+
+impl Rows for f32 {
+    fn rows() -> &'static [Kernel<Conv>] {
+        KERNELS
+    }
+}
+
+impl Rows for f16 {
+    fn rows() -> &'static [Kernel<Conv<f16>>] {
+        KERNELS_F16
+    }
+}
+
+impl Rows for bf16 {
+    fn rows() -> &'static [Kernel<Conv<bf16>>] {
+        KERNELS_BF16
+    }
 }

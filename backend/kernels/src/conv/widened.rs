@@ -81,38 +81,20 @@ pub(crate) fn windows(p: &Problem) -> Windows {
     }
 }
 
-/// Which rows of f32 compute parts.
-pub trait Algorithm: 'static {
-    /// Whether these are Winograd's.
-    const WINOGRAD: bool;
-}
-
-/// Those that sum products.
-pub struct Direct;
-impl Algorithm for Direct {
-    const WINOGRAD: bool = false;
-}
-
-/// Winograd's.
-pub(super) struct Winograd;
-impl Algorithm for Winograd {
-    const WINOGRAD: bool = true;
-}
-
 /// Bands of a convolution as convolutions of `H`.
-pub struct Bands<E, A, H = f32>(PhantomData<(E, A, H)>);
+pub struct Bands<E, H = f32>(PhantomData<(E, H)>);
 
-impl<E: Element, A: Algorithm> Widened for Bands<E, A> {
+impl<E: Element> Widened for Bands<E> {
     fn rows() -> &'static [Kernel<Conv>] {
         KERNELS
     }
 
     fn takes(row: &Kernel<Conv>) -> bool {
-        super::direct(row) != A::WINOGRAD
+        super::direct(row)
     }
 }
 
-impl<E: Element, A: Algorithm, H: Element> Bands<E, A, H> {
+impl<E: Element, H: Element> Bands<E, H> {
     /// What a part reads: segments, then the residual.
     fn sources(p: &Problem, place: &Place) -> [Option<Region>; MAX_SOURCES] {
         let mut src = [None; MAX_SOURCES];
@@ -153,7 +135,7 @@ impl Place {
     }
 }
 
-impl<E: Element, A: Algorithm, H: Element> Parted for Bands<E, A, H> {
+impl<E: Element, H: Element> Parted for Bands<E, H> {
     type Element = E;
     type Held = H;
     type Narrow = Conv<E>;

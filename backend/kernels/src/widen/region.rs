@@ -3,10 +3,11 @@
 use tandem_base::Strided;
 use tandem_base::strided::MAX_RANK;
 
-use crate::element::{Element, Format, bf16, f16};
+use crate::element::Element;
+use crate::lanes::Lanes;
 use crate::nest::Nest;
 use crate::panels::{self, PANEL};
-use crate::simd::{MAX_LANES, Simd, Work};
+use crate::simd::{Simd, Work};
 
 /// A part of an operand.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,49 +85,6 @@ impl Panels {
     }
 }
 
-/// Loads and stores of an element, by vectors.
-trait Lanes: Element {
-    unsafe fn load<V: Simd>(from: *const Self) -> V;
-    unsafe fn store<V: Simd>(x: V, to: *mut Self);
-    unsafe fn pairs<V: Simd>(from: *const Self) -> [V; 2];
-}
-
-impl<E: Element> Lanes for E {
-    #[inline(always)]
-    unsafe fn load<V: Simd>(from: *const Self) -> V {
-        // SAFETY: the caller's.
-        unsafe {
-            match E::FORMAT {
-                Format::F32 => V::load(from.cast()),
-                Format::F16 => V::load_f16(from.cast::<f16>()),
-                Format::Bf16 => V::load_bf16(from.cast::<bf16>()),
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn store<V: Simd>(x: V, to: *mut Self) {
-        // SAFETY: the caller's.
-        unsafe {
-            match E::FORMAT {
-                Format::F32 => x.store(to.cast()),
-                Format::F16 => x.store_f16(to.cast::<f16>()),
-                Format::Bf16 => x.store_bf16(to.cast::<bf16>()),
-            }
-        }
-    }
-    #[inline(always)]
-    unsafe fn pairs<V: Simd>(from: *const Self) -> [V; 2] {
-        // SAFETY: the caller's.
-        unsafe {
-            match E::FORMAT {
-                Format::F32 => unreachable!("words of f32 hold one k"),
-                Format::F16 => V::load_f16_pairs(from.cast::<f16>()),
-                Format::Bf16 => V::load_bf16_pairs(from.cast::<bf16>()),
-            }
-        }
-    }
-}
-
 /// Widens a region to a dense one.
 pub(super) struct Widen<'r, E> {
     pub from: *const E,
@@ -199,9 +157,7 @@ unsafe fn widen_row<V: Simd, E: Element>(from: *const E, step: usize, to: *mut f
             <E as Lanes>::load::<V>(from.add(i)).store(to.add(i));
         }
         if whole < n {
-            let mut last = [E::default(); MAX_LANES];
-            std::ptr::copy_nonoverlapping(from.add(whole), last.as_mut_ptr(), n - whole);
-            <E as Lanes>::load::<V>(last.as_ptr()).store_first(to.add(whole), n - whole);
+            <E as Lanes>::load_first::<V>(from.add(whole), n - whole).store_first(to.add(whole), n - whole);
         }
     }
 }
@@ -221,9 +177,7 @@ unsafe fn narrow_row<V: Simd, E: Element>(from: *const f32, step: usize, to: *mu
             <E as Lanes>::store(V::load(from.add(i)), to.add(i));
         }
         if whole < n {
-            let mut last = [E::default(); MAX_LANES];
-            <E as Lanes>::store(V::load_first(from.add(whole), n - whole), last.as_mut_ptr());
-            std::ptr::copy_nonoverlapping(last.as_ptr(), to.add(whole), n - whole);
+            <E as Lanes>::store_first(V::load_first(from.add(whole), n - whole), to.add(whole), n - whole);
         }
     }
 }

@@ -3,19 +3,21 @@
 
 use std::ops::Range;
 
-use super::plan::{BLOCK, Plan, TAPS, TILE};
+use super::plan::{Plan, TAPS, TILE};
 use super::transform::Filters;
 
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
 /// Most runs of cache lines asked for during one product.
 const RUNS: usize = 16;
 
 /// An image of which tiles touch rows of four pixels.
 #[derive(Clone, Copy)]
 pub(super) struct Stream {
-    pub ptr: *const f32,
-    /// Strides of batch, row and pixel, in elements.
+    pub ptr: *const u8,
+    /// Strides of batch, row and pixel, in bytes.
     pub strides: [usize; 3],
-    /// Channels wanted, from `ptr` on.
+    /// Bytes of channels wanted, from `ptr` on.
     pub channels: usize,
     /// Rows of a tile.
     pub rows: usize,
@@ -88,20 +90,21 @@ impl Cursor {
 
 /// Packed filters of a run of k rows, walked tap by tap, evenly over a number of steps.
 #[derive(Clone, Copy)]
-pub(super) struct Weights {
-    pub filters: Filters,
+pub(super) struct Weights<E> {
+    pub filters: Filters<E>,
     pub steps: usize,
 }
 
-impl Weights {
+impl<E> Weights<E> {
     /// Lists the lines of step `step`, as far as there is room.
     pub fn step(&self, step: usize, list: &mut List) {
-        let Filters { src, tap, row, rows, .. } = self.filters;
-        let all = TAPS * rows;
+        let Filters { src, tap, word, words, .. } = self.filters;
+        let all = TAPS * words;
         let (mut at, end) = (step * all / self.steps, (step + 1) * all / self.steps);
         while at < end {
-            let count = (end - at).min(rows - at % rows);
-            list.push_run(src.wrapping_add(at / rows * tap + at % rows * row), count * row);
+            let count = (end - at).min(words - at % words);
+            let first = src.wrapping_add(at / words * tap + at % words * word);
+            list.push_run(first.cast(), count * word * size_of::<E>());
             at += count;
         }
     }
@@ -110,7 +113,7 @@ impl Weights {
 /// Neighbouring cache lines.
 #[derive(Clone, Copy)]
 pub(super) struct Lines {
-    pub first: *const f32,
+    pub first: *const u8,
     pub count: usize,
 }
 
@@ -121,12 +124,12 @@ pub(super) struct List {
 }
 
 /// What the products of a chunk ask for.
-pub(super) enum Ahead<'a> {
+pub(super) enum Ahead<'a, E> {
     Images(&'a mut [Cursor]),
-    Filters(Option<Weights>),
+    Filters(Option<Weights<E>>),
 }
 
-impl Ahead<'_> {
+impl<E> Ahead<'_, E> {
     /// Lists the lines of step `step`; steps come in order.
     pub fn step(&mut self, step: usize, list: &mut List) {
         match self {
@@ -146,9 +149,9 @@ impl List {
     pub fn as_slice(&self) -> &[Lines] {
         &self.runs[..self.len]
     }
-    /// The lines of `channels` channels of four pixels.
+    /// The lines of four pixels, `channels` bytes of each.
     #[inline]
-    fn push(&mut self, first: *const f32, channels: usize, pixel: usize) {
+    fn push(&mut self, first: *const u8, channels: usize, pixel: usize) {
         if pixel == channels {
             return self.push_run(first, TILE * channels);
         }
@@ -157,9 +160,9 @@ impl List {
         }
     }
     #[inline]
-    fn push_run(&mut self, first: *const f32, elements: usize) {
+    fn push_run(&mut self, first: *const u8, bytes: usize) {
         if let Some(run) = self.runs.get_mut(self.len) {
-            *run = Lines { first, count: elements.div_ceil(BLOCK) };
+            *run = Lines { first, count: bytes.div_ceil(LINE) };
             self.len += 1;
         }
     }

@@ -10,8 +10,6 @@
 
 mod ahead;
 mod engine;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod pipeline;
 mod plan;
 mod product;
@@ -19,23 +17,52 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod transform;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
-#[cfg(target_arch = "aarch64")]
-pub(super) use neon::NEON;
 pub use pipeline::Pipeline;
-#[cfg(target_arch = "x86_64")]
-pub(super) use x86::{AVX2, AVX512};
 
-/// Names of Winograd's rows of f32.
+/// Names of Winograd's rows.
 pub(super) const ROWS: [&str; 3] = ["avx512-winograd-4x4", "avx2-winograd-4x4", "neon-winograd-4x4"];
 
 use plan::{BLOCK, FREQUENCIES, Order, Plan};
 
+use run::Engine;
+use tandem_base::Isa;
+
 use super::{Conv, Problem};
-use crate::kernel::{Family, Rates, Refusal};
+use crate::element::Element;
+use crate::kernel::{Family, Kernel, Rates, Refusal};
 use crate::panels;
+
+/// F(4x4, 3x3) on AVX-512, products of 12 tiles and 32 columns.
+#[cfg(target_arch = "x86_64")]
+pub(super) const fn avx512<T: Element>() -> Kernel<Conv<T>> {
+    row::<engine::Zmm, T>(ROWS[0], Isa::AVX512)
+}
+
+/// F(4x4, 3x3) on AVX2, products of 6 tiles and 16 columns.
+#[cfg(target_arch = "x86_64")]
+pub(super) const fn avx2<T: Element>() -> Kernel<Conv<T>> {
+    row::<engine::Ymm, T>(ROWS[1], Isa::AVX2)
+}
+
+/// F(4x4, 3x3) on NEON, products of 6 tiles and 16 columns.
+#[cfg(target_arch = "aarch64")]
+pub(super) const fn neon<T: Element>() -> Kernel<Conv<T>> {
+    row::<engine::Neon, T>(ROWS[2], Isa::NEON)
+}
+
+const fn row<G: Engine, T: Element>(name: &'static str, isa: Isa) -> Kernel<Conv<T>> {
+    Kernel {
+        name,
+        isa,
+        supports,
+        ns: ns::<G, T>,
+        phases: |p| Plan::new(p, G::WIDTH).phases(),
+        tiles: |p, phase| Plan::new(p, G::WIDTH).phase_tiles(phase),
+        workspace: |p| Plan::new(p, G::WIDTH).workspace(),
+        run: run::run::<G, T>,
+    }
+}
 
 fn supports(p: &Problem) -> Result<(), Refusal> {
     let channels_inner = |shape: &tandem_base::Strided| shape.stride(1) == 1 || shape.size(1) == 1;
@@ -60,8 +87,6 @@ fn supports(p: &Problem) -> Result<(), Refusal> {
 /// What the steps of a row cost.
 #[derive(Clone, Copy)]
 struct Costs {
-    /// Columns of a full panel of transformed filters.
-    width: usize,
     /// Share of the multiply-add rate the products reach.
     share: f64,
     /// Transforms in elements of element-wise work: an input of 16 channels and what turning it adds, a filter of 16
@@ -83,8 +108,8 @@ impl Costs {
 
 /// Products at the multiply-add rate or at the rate filters come out of L2, transforms at the vector rate, and the part
 /// of the time operands take out of memory that does not hide behind the products.
-fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
-    let plan = Plan::new(p, costs.width);
+fn ns<G: Engine, T: Element>(p: &Problem, rates: &Rates) -> f64 {
+    let (plan, costs) = (Plan::new(p, G::WIDTH), G::COSTS);
     let (tiles, rows) = (plan.tiles() as f64, plan.channels() as f64);
     let (blocks, columns) = (plan.blocks() as f64, panels::padded(plan.columns) as f64 / BLOCK as f64);
     let filter = FREQUENCIES as f64 * columns * BLOCK as f64;
@@ -96,8 +121,8 @@ fn ns(p: &Problem, rates: &Rates, costs: &Costs) -> f64 {
     let reads = 4.0 * filter * rows * plan.groups() as f64 / rates.l2_gbs;
     let vectors =
         tiles * (blocks * costs.input + columns * costs.output) + transforms * rows * columns * costs.filter;
-    let weights = 4.0 * (9 * p.in_channels()) as f64 * panels::padded(plan.columns) as f64;
-    let others = <Conv>::cost(p).bytes - weights;
+    let weights = (size_of::<u32>() * p.words(T::PER_WORD) * panels::padded(plan.columns)) as f64;
+    let others = Conv::<T>::cost(p).bytes - weights;
     let memory = exposed * others.max(0.0) / rates.dram_gbs + 0.5 * weights / rates.read_gbs;
     let acts = rates.epilogue_ns(&p.epilogue, p.dst.elements());
     products.max(reads) + vectors / rates.vector_gelems + acts + memory

@@ -10,12 +10,12 @@
 use std::ops::Range;
 
 use tandem_base::mem::ALIGN;
-use tandem_base::{Engine, Isa, SpanMut, Strided};
+use tandem_base::{Isa, SpanMut, Strided};
 
 use super::plan::{BLOCK, FREQUENCIES, Plan, odd_lines};
-use super::run::{self, Job};
+use super::run::{Engine, Job};
 use super::{Costs, ROWS, engine, supports};
-use crate::conv::{Args, Conv, KERNELS, Problem};
+use crate::conv::{Args, Conv, Problem, Rows};
 use crate::epilogue::{Epilogue, EpilogueArgs};
 use crate::gemm::{self, Gemm};
 use crate::kernel::{Family, Kernel, Rates, Refusal, Workspace};
@@ -63,10 +63,10 @@ struct Piece {
     of: Range<usize>,
 }
 
-type OnCores = unsafe fn(&Pipeline, &Args<'_>, usize, Range<usize>, [SpanMut<'_, u8>; 2]);
+type OnCores<T> = unsafe fn(&Pipeline<T>, &Args<'_, T>, usize, Range<usize>, [SpanMut<'_, u8>; 2]);
 
 /// A convolution that units and cores compute together.
-pub struct Pipeline {
+pub struct Pipeline<T: Rows = f32> {
     problem: Problem,
     plan: Plan,
     /// Tiles of a group.
@@ -76,25 +76,25 @@ pub struct Pipeline {
     unit: &'static Kernel<Gemm>,
     /// Multiplies where no unit is free.
     cores: &'static Kernel<Gemm>,
-    row: &'static Kernel<Conv>,
+    row: &'static Kernel<Conv<T>>,
     costs: Costs,
-    on_cores: OnCores,
+    on_cores: OnCores<T>,
     workspace: Workspace,
 }
 
 /// Transforms compiled for a row's vectors, and what they cost.
-fn on_cores(isa: Isa) -> Option<(OnCores, Costs)> {
+fn on_cores<T: Rows>(isa: Isa) -> Option<(OnCores<T>, Costs)> {
     #[cfg(target_arch = "x86_64")]
-    let of: [(Isa, OnCores, Costs); 2] = [
-        (Isa::AVX512, transform::<engine::Zmm>, super::x86::AVX512_COSTS),
-        (Isa::AVX2, transform::<engine::Ymm>, super::x86::AVX2_COSTS),
+    let of: [(Isa, OnCores<T>, Costs); 2] = [
+        (Isa::AVX512, transform::<engine::Zmm, T>, engine::Zmm::COSTS),
+        (Isa::AVX2, transform::<engine::Ymm, T>, engine::Ymm::COSTS),
     ];
     #[cfg(target_arch = "aarch64")]
-    let of: [(Isa, OnCores, Costs); 1] = [(Isa::NEON, transform::<engine::Neon>, super::neon::COSTS)];
+    let of: [(Isa, OnCores<T>, Costs); 1] = [(Isa::NEON, transform::<engine::Neon, T>, engine::Neon::COSTS)];
     of.into_iter().find(|(vectors, ..)| *vectors == isa).map(|(_, stages, costs)| (stages, costs))
 }
 
-impl Pipeline {
+impl<T: Rows> Pipeline<T> {
     /// Cuts a problem for a row of units and one of cores that multiply, and a Winograd row of these cores, to groups of
     /// about so many bytes.
     ///
@@ -103,7 +103,7 @@ impl Pipeline {
     fn new(
         problem: Problem,
         [unit, cores]: [&'static Kernel<Gemm>; 2],
-        row: &'static Kernel<Conv>,
+        row: &'static Kernel<Conv<T>>,
         turned: bool,
         bytes: usize,
     ) -> Result<Self, Refusal> {
@@ -265,9 +265,9 @@ impl Pipeline {
 ///
 /// # Safety
 /// The contract of [`Pipelined::run`]; the CPU has the engine's instructions.
-unsafe fn transform<E: run::Engine>(
-    all: &Pipeline,
-    args: &Args<'_>,
+unsafe fn transform<E: Engine, T: Rows>(
+    all: &Pipeline<T>,
+    args: &Args<'_, T>,
     phase: usize,
     tiles: Range<usize>,
     [shared, scratch]: [SpanMut<'_, u8>; 2],
@@ -278,7 +278,7 @@ unsafe fn transform<E: run::Engine>(
     // SAFETY: the caller's; what is written lies where `parts` says, and belongs to these tiles.
     unsafe {
         if phase == 0 {
-            tiles.for_each(|tile| filters::<E>(all, &job, tile, memory));
+            tiles.for_each(|tile| filters::<E, T>(all, &job, tile, memory));
             return;
         }
         for piece in all.pieces(phase, tiles) {
@@ -287,7 +287,7 @@ unsafe fn transform<E: run::Engine>(
             if piece.stage == Stage::Input && all.turned {
                 for start in piece.of.clone().step_by(TURNED) {
                     let tiles = start..(start + TURNED).min(piece.of.end);
-                    turn::<E>(all, &job, tiles, memory.add(inputs + start - first), scratch.ptr().cast());
+                    turn::<E, T>(all, &job, tiles, memory.add(inputs + start - first), scratch.ptr().cast());
                 }
             } else if piece.stage == Stage::Input {
                 for tile in piece.of {
@@ -306,9 +306,9 @@ unsafe fn transform<E: run::Engine>(
 ///
 /// # Safety
 /// As [`transform`]; the scratch has room for [`FREQUENCIES`] turning planes.
-unsafe fn turn<E: run::Engine>(
-    all: &Pipeline,
-    job: &Job<'_, '_>,
+unsafe fn turn<E: Engine, T: Rows>(
+    all: &Pipeline<T>,
+    job: &Job<'_, '_, T>,
     tiles: Range<usize>,
     dst: *mut f32,
     scratch: *mut f32,
@@ -333,7 +333,12 @@ unsafe fn turn<E: run::Engine>(
 ///
 /// # Safety
 /// As [`transform`].
-unsafe fn filters<E: run::Engine>(all: &Pipeline, job: &Job<'_, '_>, tile: usize, memory: *mut f32) {
+unsafe fn filters<E: Engine, T: Rows>(
+    all: &Pipeline<T>,
+    job: &Job<'_, '_, T>,
+    tile: usize,
+    memory: *mut f32,
+) {
     let plan = &all.plan;
     let (panel, block) = (tile / plan.blocks(), tile % plan.blocks());
     let (width, rows) = (plan.panel_width(panel), plan.rows(&(block..block + 1)));
@@ -341,7 +346,7 @@ unsafe fn filters<E: run::Engine>(all: &Pipeline, job: &Job<'_, '_>, tile: usize
     unsafe {
         let dst =
             memory.add(panels::index(all.channels(), plan.columns, block * BLOCK, panel * panels::PANEL));
-        E::filter(job.filters(panel, &rows, dst, all.filter_plane()));
+        E::filter(job.filters(panel, &(block..block + 1), dst, all.filter_plane()));
         for frequency in 0..FREQUENCIES {
             let lacks = dst.add(frequency * all.filter_plane() + rows.len() * width);
             lacks.write_bytes(0, (BLOCK - rows.len()) * width);
@@ -349,12 +354,12 @@ unsafe fn filters<E: run::Engine>(all: &Pipeline, job: &Job<'_, '_>, tile: usize
     }
 }
 
-impl Pipelined for Pipeline {
-    type Of = Conv;
+impl<T: Rows> Pipelined for Pipeline<T> {
+    type Of = Conv<T>;
 
     fn all(problem: &Problem, isa: Isa) -> Vec<Self> {
         let cores = |unit| {
-            let rows = KERNELS.iter().filter(move |row| ROWS.contains(&row.name) && isa.has(row.isa));
+            let rows = T::rows().iter().filter(move |row| ROWS.contains(&row.name) && isa.has(row.isa));
             rows.filter_map(move |row| {
                 let cores = gemm::KERNELS.iter().find(|cores| cores.isa == row.isa)?;
                 let new = |turned| Self::new(problem.clone(), [unit, cores], row, turned, GROUP_BYTES).ok();
@@ -390,7 +395,7 @@ impl Pipelined for Pipeline {
         let input = if self.turned { costs.input + costs.turn } else { costs.input };
         let transforms = plan.blocks() as f64 * input + columns * costs.output;
         // As in the row of cores, half the time of operands out of memory does not hide.
-        let memory = 0.5 * <Conv>::cost(&self.problem).bytes / rates.dram_gbs;
+        let memory = 0.5 * Conv::<T>::cost(&self.problem).bytes / rates.dram_gbs;
         let acts = rates.epilogue_ns(&self.problem.epilogue, self.problem.dst.elements());
         Stages {
             first: rows * columns * costs.filter / rates.vector_gelems,
@@ -417,14 +422,14 @@ impl Pipelined for Pipeline {
 
     unsafe fn run(
         &self,
-        args: &Args<'_>,
-        (engine, phase, tiles): (Engine, usize, Range<usize>),
+        args: &Args<'_, T>,
+        (engine, phase, tiles): (tandem_base::Engine, usize, Range<usize>),
         shared: SpanMut<'_, u8>,
         scratch: SpanMut<'_, u8>,
     ) {
         let [of_units, _] = self.tiles(phase);
         let split = of_units.clamp(tiles.start, tiles.end);
-        let row = if engine == Engine::Unit { self.unit } else { self.cores };
+        let row = if engine == tandem_base::Engine::Unit { self.unit } else { self.cores };
         // SAFETY: the caller's.
         unsafe {
             for piece in self.pieces(phase, tiles.start..split) {

@@ -174,6 +174,22 @@ impl Plan {
         self.block(range.start).row..self.block(range.end).row
     }
 
+    /// Words of `g` k of blocks `range`; every segment begins with a new one.
+    pub fn words(&self, g: usize, range: &Range<usize>) -> Range<usize> {
+        let word = |index: usize| {
+            let (mut first, mut word) = (0, 0);
+            for &channels in &self.segments {
+                let blocks = channels.div_ceil(BLOCK);
+                if index < first + blocks {
+                    return word + (index - first) * BLOCK / g;
+                }
+                (first, word) = (first + blocks, word + channels.div_ceil(g));
+            }
+            word
+        };
+        word(range.start)..word(range.end)
+    }
+
     /// Number of panels of transformed filters.
     pub fn panels(&self) -> usize {
         panels::padded(self.columns).div_ceil(self.width)

@@ -1,6 +1,6 @@
 //! The 36 products: for each frequency, tiles x channels times channels x columns.
 
-use super::ahead::Lines;
+use super::ahead::{LINE, Lines};
 use super::plan::{BLOCK, Run};
 use crate::simd::Simd;
 
@@ -39,7 +39,7 @@ pub(super) unsafe fn multiply<V: Simd, const ROWS: usize, const COLUMNS: usize>(
         }
         let (mut lhs, mut rhs) = (p.lhs, p.rhs);
         let mut later = p.ahead.iter();
-        let mut ahead = Lines { first: p.rhs, count: 0 };
+        let mut ahead = Lines { first: p.rhs.cast(), count: 0 };
         for run in p.runs {
             for _ in 0..run.full {
                 for k in (0..BLOCK).step_by(4) {
@@ -50,8 +50,8 @@ pub(super) unsafe fn multiply<V: Simd, const ROWS: usize, const COLUMNS: usize>(
                     }
                     if ahead.count > 0 {
                         prefetch(ahead.first);
-                        prefetch(ahead.first.wrapping_add(BLOCK));
-                        ahead.first = ahead.first.wrapping_add(2 * BLOCK);
+                        prefetch(ahead.first.wrapping_add(LINE));
+                        ahead.first = ahead.first.wrapping_add(2 * LINE);
                         ahead.count = ahead.count.saturating_sub(2);
                     }
                     if V::FOURS {
@@ -108,7 +108,7 @@ unsafe fn step<V: Simd, const ROWS: usize, const COLUMNS: usize>(
 
 /// Asks for the cache line of an address, which need not exist, into L2.
 #[inline(always)]
-fn prefetch(address: *const f32) {
+fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, without effect where the address does not exist.
     unsafe {

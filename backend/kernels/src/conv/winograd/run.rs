@@ -4,33 +4,37 @@ use std::ops::Range;
 
 use tandem_base::SpanMut;
 
+use super::Costs;
 use super::ahead::{Ahead, Cursor, List, Stream, Weights};
 use super::plan::{BLOCK, FREQUENCIES, Order, PATCH, Plan, TILE};
 use super::product::Product;
 use super::transform::{Filters, Image, Output, Patch};
 use crate::conv::{Args, MAX_SEGMENTS, Problem};
+use crate::element::{Element, Format};
 use crate::panels;
 
 /// The inner loops of one instruction set.
-pub(super) trait Engine {
+pub(super) trait Engine: 'static {
     /// Columns of a full panel of transformed filters.
     const WIDTH: usize;
     /// Most tiles a product takes.
     const ROWS: usize;
-    unsafe fn input(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize);
-    unsafe fn gather(patch: Patch, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32);
-    unsafe fn filter(filters: Filters);
+    /// What its steps cost.
+    const COSTS: Costs;
+    unsafe fn input(patch: Patch<f32>, blocks: usize, dst: *mut f32, plane: usize, step: usize);
+    unsafe fn gather<T: Element>(patch: Patch<T>, channels: usize, valid: &[Range<usize>; 2], dst: *mut f32);
+    unsafe fn filter<T: Element>(filters: Filters<T>);
     /// dst[c][r] = src[r][c] of `rows` rows of 16; rows of the destination are as far apart as it says.
     unsafe fn turn(src: *const f32, dst: (*mut f32, usize), rows: usize);
     /// The product for `rows` of 1 to `ROWS` tiles and `width` of 16 or `WIDTH` columns.
     unsafe fn multiply(product: &Product<'_>, rows: usize, width: usize);
-    unsafe fn output(output: &Output);
+    unsafe fn output<T: Element>(output: &Output<T>);
 }
 
 /// Runs tiles of a phase; the contract is [`crate::kernel::RunFn`]'s.
-pub(super) unsafe fn run<E: Engine>(
+pub(super) unsafe fn run<E: Engine, T: Element>(
     problem: &Problem,
-    args: &Args<'_>,
+    args: &Args<'_, T>,
     phase: usize,
     tiles: Range<usize>,
     shared: SpanMut<'_, u8>,
@@ -51,9 +55,9 @@ pub(super) unsafe fn run<E: Engine>(
     }
 }
 
-pub(super) struct Job<'p, 'a> {
+pub(super) struct Job<'p, 'a, T> {
     pub problem: &'p Problem,
-    pub args: &'p Args<'a>,
+    pub args: &'p Args<'a, T>,
     pub plan: Plan,
     pub shared: *mut f32,
     pub scratch: *mut f32,
@@ -66,7 +70,7 @@ struct Place {
     size: [usize; 2],
 }
 
-impl Job<'_, '_> {
+impl<T: Element> Job<'_, '_, T> {
     fn place(&self, tile: usize) -> Place {
         let [batch, y, x] = self.plan.origin(tile);
         let [oh, ow] = self.problem.out_size();
@@ -82,26 +86,35 @@ impl Job<'_, '_> {
         // SAFETY: the block's rows of the panel lie inside the shared block and belong to this tile alone.
         unsafe {
             let dst = self.shared.add(panel * plan.shared_panel() + rows.start * width);
-            E::filter(self.filters(panel, &rows, dst, plan.filter_plane(plan.channels(), width)));
+            let plane = plan.filter_plane(plan.channels(), width);
+            E::filter(self.filters(panel, &(block..block + 1), dst, plane));
         }
     }
 
-    /// Packed filters of k rows of a panel, to be transformed to `dst`.
-    pub(super) fn filters(&self, panel: usize, rows: &Range<usize>, dst: *mut f32, plane: usize) -> Filters {
-        let plan = &self.plan;
+    /// Packed filters of channel blocks of a panel, to be transformed to `dst`: of one block, or where k is a word.
+    pub(super) fn filters(
+        &self,
+        panel: usize,
+        blocks: &Range<usize>,
+        dst: *mut f32,
+        plane: usize,
+    ) -> Filters<T> {
+        let (plan, g) = (&self.plan, T::PER_WORD);
         let (column, width) = (panel * plan.width, plan.panel_width(panel));
-        let row = panels::width(plan.columns, column / panels::PANEL);
-        let first = panels::index(self.problem.k(), plan.columns, rows.start, column);
+        let (words, all) = (plan.words(g, blocks), plan.words(g, &(0..plan.blocks())));
+        let first = g * panels::index(self.problem.words(g), plan.columns, words.start, column);
         let src = self.args.weight.ptr().wrapping_add(first);
-        Filters { src, tap: plan.channels() * row, row, dst, plane, width, rows: rows.len() }
+        let word = g * panels::width(plan.columns, column / panels::PANEL);
+        let (rows, words) = (plan.rows(blocks).len(), words.len());
+        Filters { src, tap: all.len() * word, word, dst, plane, width, rows, words }
     }
 
     /// The packed filters needed after a chunk: the panel's next, or the next panel's first.
-    fn next_filters(&self, panel: usize, chunk: &Range<usize>) -> Option<Filters> {
+    fn next_filters(&self, panel: usize, chunk: &Range<usize>) -> Option<Filters<T>> {
         let plan = &self.plan;
         let (panel, start) = if chunk.end < plan.blocks() { (panel, chunk.end) } else { (panel + 1, 0) };
         let next = start..(start + plan.chunk).min(plan.blocks());
-        (panel < plan.panels()).then(|| self.filters(panel, &plan.rows(&next), std::ptr::null_mut(), 0))
+        (panel < plan.panels()).then(|| self.filters(panel, &next, std::ptr::null_mut(), 0))
     }
 
     /// Transforms the inputs of a group, multiplies them with every panel and stores.
@@ -162,7 +175,11 @@ impl Job<'_, '_> {
             for chunk in plan.chunks() {
                 let rows = plan.rows(&chunk);
                 let plane = plan.filter_plane(rows.len(), width);
-                E::filter(self.filters(panel, &rows, self.scratch, plane));
+                for block in chunk.clone() {
+                    let one = block..block + 1;
+                    let dst = self.scratch.add((plan.rows(&one).start - rows.start) * width);
+                    E::filter(self.filters(panel, &one, dst, plane));
+                }
                 let inputs = self.shared.add(chunk.start * plan.group * BLOCK);
                 let steps = products_of::<E>(tiles.len());
                 let next = self.next_filters(panel, &chunk).map(|filters| Weights { filters, steps });
@@ -185,7 +202,7 @@ impl Job<'_, '_> {
             start..end
         });
         let interior = valid.iter().all(|v| *v == (0..PATCH));
-        let mut index = 0;
+        let (mut index, mut whole) = (0, [0.0; FREQUENCIES * BLOCK]);
         for (shape, span) in self.problem.src.iter().zip(&self.args.src) {
             let (row, pixel) = (shape.stride(2), shape.stride(3));
             let offset = (place.batch * shape.stride(0)) as isize
@@ -193,13 +210,13 @@ impl Job<'_, '_> {
                 + first[1] * pixel as isize;
             let patch = Patch { src: span.ptr().wrapping_offset(offset), row, pixel };
             let channels = shape.size(1);
-            let full = if interior { channels / BLOCK } else { 0 };
+            let full = if interior && T::FORMAT == Format::F32 { channels / BLOCK } else { 0 };
             // SAFETY: the patch is read where `valid` says it is inside; slots are this tile's alone.
             unsafe {
-                E::input(patch, full, dst.add(index * step), plane, step);
+                let direct = Patch { src: patch.src.cast::<f32>(), row, pixel };
+                E::input(direct, full, dst.add(index * step), plane, step);
                 for block in full..channels.div_ceil(BLOCK) {
                     let src = patch.src.wrapping_add(block * BLOCK);
-                    let mut whole = [0.0; FREQUENCIES * BLOCK];
                     E::gather(Patch { src, ..patch }, channels - block * BLOCK, &valid, whole.as_mut_ptr());
                     let copy = Patch { src: whole.as_ptr(), row: PATCH * BLOCK, pixel: BLOCK };
                     E::input(copy, 1, dst.add((index + block) * step), plane, step);
@@ -216,7 +233,7 @@ impl Job<'_, '_> {
         chunk: Range<usize>,
         [inputs, filters, products]: [*mut f32; 3],
         tiles: usize,
-        mut ahead: Ahead<'_>,
+        mut ahead: Ahead<'_, T>,
     ) {
         let plan = &self.plan;
         let width = plan.panel_width(panel);
@@ -263,9 +280,9 @@ impl Job<'_, '_> {
     fn written(&self, panel: usize) -> Stream {
         let shape = &self.problem.dst;
         Stream {
-            ptr: self.args.dst.ptr().cast_const().wrapping_add(panel * self.plan.width),
-            strides: [shape.stride(0), shape.stride(2), shape.stride(3)],
-            channels: self.plan.panel_width(panel),
+            ptr: self.args.dst.ptr().cast_const().wrapping_add(panel * self.plan.width).cast(),
+            strides: bytes::<T>(shape),
+            channels: size_of::<T>() * self.plan.panel_width(panel),
             rows: TILE,
             height: shape.size(2),
             back: [0, 0],
@@ -277,9 +294,9 @@ impl Job<'_, '_> {
         let shape = &self.problem.src[index];
         let [top, left, ..] = self.problem.padding;
         Stream {
-            ptr: self.args.src[index].ptr().wrapping_add((PATCH - TILE) * shape.stride(3)),
-            strides: [shape.stride(0), shape.stride(2), shape.stride(3)],
-            channels: shape.size(1),
+            ptr: self.args.src[index].ptr().wrapping_add((PATCH - TILE) * shape.stride(3)).cast(),
+            strides: bytes::<T>(shape),
+            channels: size_of::<T>() * shape.size(1),
             rows: PATCH,
             height: shape.size(2),
             back: [top, left],
@@ -332,6 +349,11 @@ impl Job<'_, '_> {
             }
         }
     }
+}
+
+/// Strides of batch, row and pixel, in bytes.
+fn bytes<T>(shape: &tandem_base::Strided) -> [usize; 3] {
+    [0, 2, 3].map(|d| size_of::<T>() * shape.stride(d))
 }
 
 /// Number of products of a group of `tiles`.

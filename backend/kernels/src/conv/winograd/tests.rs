@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tandem_base::{AlignedBuf, Isa, Span, SpanMut, Strided, Task};
 
 use crate::conv::{Args, Conv, KERNELS, MAX_SEGMENTS, Problem};
+use crate::element::Element;
 use crate::epilogue::{Act, Epilogue, EpilogueArgs};
 use crate::kernel::{Family, Kernel, Rates};
 use crate::panels;
@@ -101,7 +102,46 @@ impl Case {
     }
 }
 
+/// What a problem reads, in another element.
+pub struct Stored<T> {
+    src: Vec<Vec<T>>,
+    weight: Vec<T>,
+    residual: Vec<T>,
+}
+
 impl Data {
+    /// Rounded to another element, every segment of a tap in whole words.
+    pub fn stored<T: Element>(&self) -> Stored<T> {
+        let (p, g) = (&self.problem, T::PER_WORD);
+        let round = |all: &[f32]| all.iter().map(|&x| T::from_f32(x)).collect::<Vec<T>>();
+        let segments = p.src.iter().map(|s| s.size(1)).collect::<Vec<_>>();
+        let channels =
+            (0..9).flat_map(|_| &segments).flat_map(|&c| (0..c.next_multiple_of(g)).map(move |i| i < c));
+        let mut rows = 0..;
+        let rows: Vec<Option<usize>> =
+            channels.map(|inside| if inside { rows.next() } else { None }).collect();
+        let weight = |row: usize, column: usize| {
+            T::from_f32(rows[row].map_or(0.0, |row| self.filters[column * p.k() + row]))
+        };
+        Stored {
+            src: self.src.iter().map(|src| round(src)).collect(),
+            weight: panels::pack_words(g, g * p.words(g), p.dst.size(1), weight),
+            residual: round(&self.residual),
+        }
+    }
+
+    /// Operands of another element.
+    pub fn args_of<'a, T: Element>(&'a self, stored: &'a Stored<T>, dst: &'a mut [T]) -> Args<'a, T> {
+        let mut src = [Span::empty(); MAX_SEGMENTS];
+        for (span, data) in src.iter_mut().zip(&stored.src) {
+            *span = Span::from(&data[..]);
+        }
+        let [bias, scale, shift] =
+            [&self.bias, &self.scale, &self.shift].map(|column| Span::from(&column[..]));
+        let epilogue = EpilogueArgs { bias, scale, shift, residual: Span::from(&stored.residual[..]) };
+        Args { src, weight: Span::from(&stored.weight[..]), epilogue, dst: SpanMut::from(dst) }
+    }
+
     pub fn args<'a>(&'a self, dst: &'a mut [f32]) -> Args<'a> {
         let mut src = [Span::empty(); MAX_SEGMENTS];
         for (span, data) in src.iter_mut().zip(&self.src) {

@@ -4,8 +4,10 @@
 
 #![expect(clippy::needless_range_loop, reason = "x and y are the axes of a tile")]
 
-use super::plan::{BLOCK, FREQUENCIES, PATCH, TILE};
+use super::plan::{BLOCK, FREQUENCIES, PATCH, TAPS, TILE};
+use crate::element::Element;
 use crate::epilogue::Act;
+use crate::lanes::Lanes;
 use crate::simd::{Simd, act};
 
 /// Bᵀx: 6 operations on multipliers, 6 additions.
@@ -56,15 +58,21 @@ fn at<V: Simd>(m: [V; PATCH]) -> [V; TILE] {
 
 /// Where the source patch of a tile lies: distances between rows and pixels, in elements.
 #[derive(Clone, Copy)]
-pub(super) struct Patch {
-    pub src: *const f32,
+pub(super) struct Patch<E> {
+    pub src: *const E,
     pub row: usize,
     pub pixel: usize,
 }
 
 /// BᵀdB of `blocks` blocks of 16 channels: frequency f of block b goes to `dst + f * plane + b * step`.
 #[inline(always)]
-pub(super) unsafe fn input<V: Simd>(patch: Patch, blocks: usize, dst: *mut f32, plane: usize, step: usize) {
+pub(super) unsafe fn input<V: Simd>(
+    patch: Patch<f32>,
+    blocks: usize,
+    dst: *mut f32,
+    plane: usize,
+    step: usize,
+) {
     for block in 0..blocks {
         for part in (0..BLOCK).step_by(V::LANES) {
             // SAFETY: the caller answers for 6 x 6 pixels of `blocks * 16` channels and for the destination.
@@ -78,7 +86,7 @@ pub(super) unsafe fn input<V: Simd>(patch: Patch, blocks: usize, dst: *mut f32, 
 
 /// Rows are made in the pairs that share sums, so that all of it stays in registers.
 #[inline(always)]
-unsafe fn input_vector<V: Simd>(p: Patch, dst: *mut f32, plane: usize) {
+unsafe fn input_vector<V: Simd>(p: Patch<f32>, dst: *mut f32, plane: usize) {
     // SAFETY: as for `input`.
     unsafe {
         let (two, four) = (V::splat(2.0), V::splat(4.0));
@@ -105,7 +113,7 @@ unsafe fn input_vector<V: Simd>(p: Patch, dst: *mut f32, plane: usize) {
     }
 }
 
-impl Patch {
+impl Patch<f32> {
     #[inline(always)]
     unsafe fn at<V: Simd>(&self, y: usize, x: usize) -> V {
         // SAFETY: as for `input`.
@@ -126,17 +134,26 @@ unsafe fn put_rows<V: Simd>(rows: [[V; PATCH]; 2], at: [usize; 2], dst: *mut f32
     }
 }
 
-/// Copies a patch that leaves the image, or has fewer than 16 channels left, into 6 x 6 x 16, zero where there is
+/// Copies a patch that leaves the image, has fewer than 16 channels left or is no f32, into 6 x 6 x 16, zero where there is
 /// nothing. `valid` are the rows and the columns of the patch inside the image.
 #[inline(always)]
-pub(super) unsafe fn gather<V: Simd>(
-    patch: Patch,
+pub(super) unsafe fn gather<V: Simd, E: Element>(
+    patch: Patch<E>,
     channels: usize,
     valid: &[std::ops::Range<usize>; 2],
     dst: *mut f32,
 ) {
+    let whole = channels >= BLOCK && valid.iter().all(|valid| *valid == (0..PATCH));
     for y in 0..PATCH {
         for x in 0..PATCH {
+            if whole {
+                let (from, to) = (y * patch.row + x * patch.pixel, (y * PATCH + x) * BLOCK);
+                for part in (0..BLOCK).step_by(V::LANES) {
+                    // SAFETY: as below.
+                    unsafe { <E as Lanes>::load::<V>(patch.src.add(from + part)).store(dst.add(to + part)) }
+                }
+                continue;
+            }
             let inside = valid[0].contains(&y) && valid[1].contains(&x);
             for part in (0..BLOCK).step_by(V::LANES) {
                 let have = if inside { channels.saturating_sub(part).min(V::LANES) } else { 0 };
@@ -145,8 +162,8 @@ pub(super) unsafe fn gather<V: Simd>(
                     let offset = y * patch.row + x * patch.pixel + part;
                     let v = match have {
                         0 => V::splat(0.0),
-                        n if n == V::LANES => V::load(patch.src.wrapping_add(offset)),
-                        n => V::load_first(patch.src.wrapping_add(offset), n),
+                        n if n == V::LANES => <E as Lanes>::load(patch.src.wrapping_add(offset)),
+                        n => <E as Lanes>::load_first(patch.src.wrapping_add(offset), n),
                     };
                     v.store(dst.add((y * PATCH + x) * BLOCK + part));
                 }
@@ -157,13 +174,13 @@ pub(super) unsafe fn gather<V: Simd>(
 
 /// Packed filters of a run of k rows and where their transforms go.
 #[derive(Clone, Copy)]
-pub(super) struct Filters {
-    /// Row of tap 0, first column wanted.
-    pub src: *const f32,
+pub(super) struct Filters<E> {
+    /// Word of tap 0, first column wanted.
+    pub src: *const E,
     /// Distance between taps, in elements.
     pub tap: usize,
-    /// Distance between k rows.
-    pub row: usize,
+    /// Distance between words of k, in elements.
+    pub word: usize,
     /// Row 0 of frequency 0; rows are `width` apart.
     pub dst: *mut f32,
     /// Distance between frequencies.
@@ -172,34 +189,51 @@ pub(super) struct Filters {
     pub width: usize,
     /// Number of k rows.
     pub rows: usize,
+    /// Number of their words.
+    pub words: usize,
 }
 
 /// G g Gᵀ of every (row, column).
 #[inline(always)]
-pub(super) unsafe fn filter<V: Simd>(f: Filters) {
-    for k in 0..f.rows {
+pub(super) unsafe fn filter<V: Simd, E: Element>(f: Filters<E>) {
+    for word in 0..f.words {
         for column in (0..f.width).step_by(V::LANES) {
-            // SAFETY: the caller answers for nine taps of `rows` rows and 36 planes of the destination.
+            // SAFETY: the caller answers for nine taps of `words` words and 36 planes of the destination.
             unsafe {
-                let src = f.src.add(k * f.row + column);
-                let dst = f.dst.add(k * f.width + column);
-                let mut half = [[V::splat(0.0); 3]; PATCH];
-                for x in 0..3 {
-                    let taps = [
-                        V::load(src.add(x * f.tap)),
-                        V::load(src.add((x + 3) * f.tap)),
-                        V::load(src.add((x + 6) * f.tap)),
-                    ];
-                    for (y, v) in g(taps).into_iter().enumerate() {
-                        half[y][x] = v;
-                    }
+                let src = f.src.add(word * f.word + E::PER_WORD * column);
+                let dst = f.dst.add(E::PER_WORD * word * f.width + column);
+                if E::PER_WORD == 1 {
+                    filter_vector(
+                        std::array::from_fn(|tap| <E as Lanes>::load::<V>(src.add(tap * f.tap))),
+                        dst,
+                        f.plane,
+                    );
+                    continue;
                 }
-                for (y, row) in half.into_iter().enumerate() {
-                    for (x, v) in g(row).into_iter().enumerate() {
-                        v.store(dst.add((y * PATCH + x) * f.plane));
-                    }
+                let pairs: [[V; 2]; TAPS] =
+                    std::array::from_fn(|tap| <E as Lanes>::pairs(src.add(tap * f.tap)));
+                filter_vector(pairs.map(|pair| pair[0]), dst, f.plane);
+                if 2 * word + 1 < f.rows {
+                    filter_vector(pairs.map(|pair| pair[1]), dst.add(f.width), f.plane);
                 }
             }
+        }
+    }
+}
+
+/// A vector of columns of one row.
+#[inline(always)]
+unsafe fn filter_vector<V: Simd>(taps: [V; TAPS], dst: *mut f32, plane: usize) {
+    let mut half = [[taps[0]; 3]; PATCH];
+    for x in 0..3 {
+        for (y, v) in g([taps[x], taps[x + 3], taps[x + 6]]).into_iter().enumerate() {
+            half[y][x] = v;
+        }
+    }
+    for (y, row) in half.into_iter().enumerate() {
+        for (x, v) in g(row).into_iter().enumerate() {
+            // SAFETY: as for `filter`.
+            unsafe { v.store(dst.add((y * PATCH + x) * plane)) }
         }
     }
 }
@@ -226,7 +260,7 @@ pub(super) struct Image<P> {
 
 /// One tile of the destination and its epilogue. Pointers are at the tile's first pixel and the panel's first column.
 #[derive(Clone, Copy)]
-pub(super) struct Output {
+pub(super) struct Output<E> {
     /// Products: frequency 0 of the tile's row, `plane` between frequencies.
     pub products: *const f32,
     pub plane: usize,
@@ -234,8 +268,8 @@ pub(super) struct Output {
     pub columns: usize,
     /// Rows and pixels of the tile inside the destination.
     pub size: [usize; 2],
-    pub dst: Image<*mut f32>,
-    pub residual: Option<Image<*const f32>>,
+    pub dst: Image<*mut E>,
+    pub residual: Option<Image<*const E>>,
     pub bias: Option<*const f32>,
     pub scale_shift: Option<(*const f32, *const f32)>,
     pub act: Act,
@@ -244,7 +278,7 @@ pub(super) struct Output {
 
 /// Aᵀ m A, epilogue, store.
 #[inline(always)]
-pub(super) unsafe fn output<V: Simd>(o: &Output) {
+pub(super) unsafe fn output<V: Simd, E: Element>(o: &Output<E>) {
     for column in (0..o.columns).step_by(V::LANES) {
         // SAFETY: the caller answers for every address the description reaches.
         unsafe {
@@ -264,10 +298,11 @@ pub(super) unsafe fn output<V: Simd>(o: &Output) {
             }
             let columns = (o.columns - column).min(V::LANES);
             if o.size == [TILE; 2] && columns == V::LANES {
-                add_residual::<V>(&mut y, o, column);
+                add_residual(&mut y, o, column);
                 activate(&mut y, o.act2);
                 for (i, v) in y.into_iter().enumerate() {
-                    v.store(o.dst.ptr.add(i / TILE * o.dst.row + i % TILE * o.dst.pixel + column));
+                    let to = o.dst.ptr.add(i / TILE * o.dst.row + i % TILE * o.dst.pixel + column);
+                    <E as Lanes>::store(v, to);
                 }
             } else {
                 edge(&mut y, o, column, columns);
@@ -302,12 +337,13 @@ unsafe fn products_to_pixels<V: Simd>(products: *const f32, plane: usize) -> [V;
 }
 
 #[inline(always)]
-unsafe fn add_residual<V: Simd>(y: &mut [V; TILE * TILE], o: &Output, column: usize) {
+unsafe fn add_residual<V: Simd, E: Element>(y: &mut [V; TILE * TILE], o: &Output<E>, column: usize) {
     if let Some(r) = o.residual {
         for (i, v) in y.iter_mut().enumerate() {
             // SAFETY: as for `output`.
             unsafe {
-                *v = *v + V::load(r.ptr.add(i / TILE * r.row + i % TILE * r.pixel + column));
+                let from = r.ptr.add(i / TILE * r.row + i % TILE * r.pixel + column);
+                *v = *v + <E as Lanes>::load::<V>(from);
             }
         }
     }
@@ -315,7 +351,7 @@ unsafe fn add_residual<V: Simd>(y: &mut [V; TILE * TILE], o: &Output, column: us
 
 /// Residual, second activation and store of a tile cut by the destination's edge, in pixels or columns.
 #[inline(always)]
-unsafe fn edge<V: Simd>(y: &mut [V; TILE * TILE], o: &Output, column: usize, columns: usize) {
+unsafe fn edge<V: Simd, E: Element>(y: &mut [V; TILE * TILE], o: &Output<E>, column: usize, columns: usize) {
     // SAFETY: as for `output`; only pixels and columns inside are touched.
     unsafe {
         let inside = |i: usize| i / TILE < o.size[0] && i % TILE < o.size[1];
@@ -323,7 +359,7 @@ unsafe fn edge<V: Simd>(y: &mut [V; TILE * TILE], o: &Output, column: usize, col
             for (i, v) in y.iter_mut().enumerate() {
                 if inside(i) {
                     let offset = i / TILE * r.row + i % TILE * r.pixel + column;
-                    *v = *v + V::load_first(r.ptr.add(offset), columns);
+                    *v = *v + <E as Lanes>::load_first::<V>(r.ptr.add(offset), columns);
                 }
             }
         }
@@ -331,7 +367,7 @@ unsafe fn edge<V: Simd>(y: &mut [V; TILE * TILE], o: &Output, column: usize, col
         for (i, v) in y.iter().enumerate() {
             if inside(i) {
                 let offset = i / TILE * o.dst.row + i % TILE * o.dst.pixel + column;
-                v.store_first(o.dst.ptr.add(offset), columns);
+                <E as Lanes>::store_first(*v, o.dst.ptr.add(offset), columns);
             }
         }
     }

@@ -48,6 +48,36 @@ fn check(case: &Case, random: &mut Random, how: impl FnOnce(&dyn Task, &mut Rand
     true
 }
 
+/// The same of 16-bit floats: the bits of a row of cores.
+fn check_stored<T: Rows>(case: &Case, random: &mut Random) -> bool {
+    let data = case.data();
+    let p = &data.problem;
+    let cores = |row: &&Kernel<Conv<T>>| super::super::ROWS.contains(&row.name) && (row.supports)(p).is_ok();
+    let (units, cores, rows) = (
+        multiply(true),
+        multiply(false),
+        crate::testing::rows(T::rows(), p).filter(cores).collect::<Vec<_>>(),
+    );
+    if units.is_empty() || rows.is_empty() {
+        return false;
+    }
+    let (unit, cores, row) = (random.pick(&units), random.pick(&cores), random.pick(&rows));
+    let bytes = random.pick(&[1, 100_000, GROUP_BYTES]);
+    let Ok(all) = Pipeline::<T>::new(p.clone(), [unit, cores], row, random.below(2) == 0, bytes) else {
+        return false;
+    };
+    let (stored, canary) = (data.stored::<T>(), T::from_f32(CANARY));
+    let [mut together, mut alone] = [(); 2].map(|()| vec![canary; p.dst.extent() + 32]);
+    let mut shared = poisoned(all.workspace().shared);
+    let task =
+        all.bind(data.args_of(&stored, &mut together), SpanMut::from(shared.bytes_mut()), None).unwrap();
+    in_any_order(&task, random);
+    crate::testing::run(row, p, data.args_of(&stored, &mut alone), crate::testing::Split::Whole);
+    let same = together.iter().zip(&alone).all(|(a, b)| a.to_f32().to_bits() == b.to_f32().to_bits());
+    assert!(same, "{} and {} in groups of {bytes}: {case:?}", unit.name, row.name);
+    true
+}
+
 /// Random cases, the same in every run.
 fn random_cases(count: usize) -> Vec<Case> {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
@@ -64,6 +94,18 @@ fn pieces_in_any_order_on_any_engine() {
         taken += usize::from(check(case, &mut Random::new(seed), in_any_order));
     }
     assert!(multiply(true).is_empty() || taken > all.len() / 2, "{taken} are for both");
+}
+
+#[test]
+fn halves_in_any_order_on_any_engine() {
+    let all = random_cases(sample(0..100u64).count());
+    let mut taken = 0;
+    for (case, seed) in all.iter().chain(&ways()).zip(1..) {
+        let random = &mut Random::new(seed);
+        taken += usize::from(check_stored::<crate::f16>(case, random));
+        taken += usize::from(check_stored::<crate::bf16>(case, random));
+    }
+    assert!(multiply(true).is_empty() || taken > all.len(), "{taken} are for both");
 }
 
 /// Crews of one to four, one thread of which drives the unit.
