@@ -190,30 +190,15 @@ impl Product {
         let (ptr, step) = self.lhs;
         let segments = [Segment { ptr, channels: self.k, strides: [0, 1, step, 0] }];
         let shape = Strided::new(&[1, self.columns, rows, 1], &[0, 1, dst.1, 0]);
-        let none = Span::empty();
         let g = Geometry {
-            segments: &segments,
-            in_size: [rows, 1],
-            out: [1, rows, 1],
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: [0, 0],
-            dilation: [1, 1],
-            groups: 1,
-            shuffle: 1,
-            columns: self.columns,
             weight: self.weight,
             weight_step: self.step,
             alpha,
             epilogue: Epilogue { residual: residual.map(|_| shape), ..Epilogue::default() },
-            operands: EpilogueArgs {
-                bias: none,
-                scale: none,
-                shift: none,
-                residual: residual.unwrap_or(none),
-            },
+            operands: EpilogueArgs { residual: residual.unwrap_or(Span::empty()), ..EpilogueArgs::none() },
             dst: dst.0,
             dst_strides: [0, 1, dst.1, 0],
+            ..Geometry::of_rows(&segments, [1, rows], self.columns)
         };
         let all = Panels { positions: 0..rows, panels: 0..panels::count(self.columns) };
         // SAFETY: the caller's.

@@ -136,23 +136,13 @@ fn geometry<'a>(
         ..args.epilogue
     };
     Geometry {
-        segments,
-        in_size: [m, 1],
-        out: [batch, m, 1],
-        kernel: [1, 1],
-        stride: [1, 1],
-        padding: [0, 0],
-        dilation: [1, 1],
-        groups: 1,
-        shuffle: 1,
-        columns: n,
         weight: args.rhs.ptr(),
-        weight_step: None,
         alpha: p.alpha,
         epilogue: Epilogue { residual: residual.map(image), ..p.epilogue },
         operands,
         dst: args.dst.ptr().wrapping_add(b * d[0]),
         dst_strides: [d[0], d[2], d[1], 0],
+        ..Geometry::of_rows(segments, [batch, m], n)
     }
 }
 

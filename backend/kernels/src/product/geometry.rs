@@ -63,6 +63,29 @@ pub(crate) struct Geometry<'a> {
 }
 
 impl<'a> Geometry<'a> {
+    /// A product: rows as positions of images one column wide. Weights and destination are the caller's to set.
+    pub fn of_rows(segments: &'a [Segment], [batch, rows]: [usize; 2], columns: usize) -> Self {
+        Self {
+            segments,
+            in_size: [rows, 1],
+            out: [batch, rows, 1],
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+            shuffle: 1,
+            columns,
+            weight: std::ptr::null(),
+            weight_step: None,
+            alpha: 1.0,
+            epilogue: Epilogue::default(),
+            operands: EpilogueArgs::none(),
+            dst: std::ptr::null_mut(),
+            dst_strides: [0; 4],
+        }
+    }
+
     /// Output positions, all batches.
     pub fn positions(&self) -> usize {
         self.out.iter().product()
