@@ -27,6 +27,7 @@ const CASES: &[Case] = &[
     ("matmul_f32", |op| matmul(op, gemm::KERNELS, [8, 256, 64, 256])),
     ("matmul_f16", |op| matmul(op, gemm::KERNELS_F16, [8, 256, 64, 256])),
     ("linear_dynamic_int8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, qgemm::Scheme::Dynamic)),
+    ("linear_dynamic_int8_both", |op| linear_both(op, [256, 1024, 1024], qgemm::Weights::I8)),
     ("linear_static_int8", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I8, STATIC)),
     ("linear_dynamic_int4", |op| linear_q(op, [256, 1024, 1024], qgemm::Weights::I4, qgemm::Scheme::Dynamic)),
     ("linear_8da4w_g32", |op| {
@@ -94,7 +95,27 @@ fn linear_to<E: Element>(
 }
 
 /// f32 in and out, quantised weights.
-fn linear_q(op: &mut Op, [m, n, k]: [usize; 3], weights: qgemm::Weights, scheme: qgemm::Scheme) {
+fn linear_q(op: &mut Op, sizes: [usize; 3], weights: qgemm::Weights, scheme: qgemm::Scheme) {
+    let (problem, args) = quantised(sizes, weights, scheme);
+    op.step(qgemm::KERNELS, problem, args);
+}
+
+/// The same by units and cores.
+fn linear_both(op: &mut Op, sizes: [usize; 3], weights: qgemm::Weights) {
+    let (problem, args) = quantised(sizes, weights, qgemm::Scheme::Dynamic);
+    let ns = |all: &qgemm::Pipeline| all.stages(&Rates::default()).on_core;
+    let all = qgemm::Pipeline::all(&problem, op.isa).into_iter().min_by(|a, b| ns(a).total_cmp(&ns(b)));
+    let all: &'static qgemm::Pipeline = Box::leak(Box::new(all.expect("a unit")));
+    println!("qgemm {}", all.rows().join("+"));
+    let shared = buffer(all.workspace().shared);
+    op.steps.push(Box::new(all.bind(args, shared, None).expect("operands fit")));
+}
+
+fn quantised(
+    [m, n, k]: [usize; 3],
+    weights: qgemm::Weights,
+    scheme: qgemm::Scheme,
+) -> (qgemm::Problem, qgemm::Args<'static>) {
     let problem = qgemm::Problem {
         lhs: Strided::contiguous(&[m, k]),
         dst: Strided::contiguous(&[m, n]),
@@ -109,8 +130,7 @@ fn linear_q(op: &mut Op, [m, n, k]: [usize; 3], weights: qgemm::Weights, scheme:
     let sums = floats(columns).cast().expect("as wide");
     let (lhs, bias) = (floats(m * k), floats(columns));
     let (scale, scaled_sums) = (floats(problem.scales() * columns), floats(columns));
-    let args = qgemm::Args { lhs, rhs, sums, scaled_sums, scale, bias, dst: room(m * n) };
-    op.step(qgemm::KERNELS, problem, args);
+    (problem, qgemm::Args { lhs, rhs, sums, scaled_sums, scale, bias, dst: room(m * n) })
 }
 
 fn matmul<E: Element>(op: &mut Op, rows: &'static [Kernel<gemm::Gemm<E>>], [batch, m, k, n]: [usize; 4]) {

@@ -2,7 +2,9 @@
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pipeline;
 mod scalar;
+pub(crate) mod slabs;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +16,7 @@ pub use crate::quant::Affine;
 pub(crate) use crate::quant::{Parameters, bound, bounds, column, rounded};
 #[cfg(any(test, feature = "emulated"))]
 use crate::sme2::Emulated;
+pub use pipeline::Pipeline;
 
 /// The family.
 pub struct Qgemm;
@@ -105,7 +108,6 @@ impl Problem {
     }
 
     /// `Err` where rows do not run on in memory, or sums of i32 do not hold what may come.
-    #[cfg(any(target_arch = "aarch64", test, feature = "emulated"))]
     pub(crate) fn in_rows(&self) -> Result<(), Refusal> {
         /// Most k: sums of products stay below 2^29, and so do those of columns times a zero point.
         const MAX_K: usize = 1 << 15;

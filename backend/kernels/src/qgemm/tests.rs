@@ -6,8 +6,8 @@ use super::*;
 use crate::testing::{CANARY, Random, outcome, rows, run, sample};
 
 /// Operands of a problem; column arrays hold rubbish behind n.
-struct Case {
-    problem: Problem,
+pub struct Case {
+    pub problem: Problem,
     weights: Vec<i8>,
     lhs: Vec<f32>,
     rhs: Vec<u8>,
@@ -18,7 +18,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(r: &mut Random, [m, n, k]: [usize; 3], weights: Weights) -> Self {
+    pub fn new(r: &mut Random, [m, n, k]: [usize; 3], weights: Weights) -> Self {
         let groups = matches!(weights, Weights::I4Groups { .. });
         let dynamic = groups || r.below(2) == 0;
         let affine = |r: &mut Random| Affine { scale: [0.015, 0.02][r.below(2)], zero: r.next() as i8 / 2 };
@@ -69,7 +69,7 @@ impl Case {
         }
     }
 
-    fn args<'a>(&'a self, dst: &'a mut [f32]) -> Args<'a> {
+    pub fn args<'a>(&'a self, dst: &'a mut [f32]) -> Args<'a> {
         Args {
             lhs: Span::from(&self.lhs[..]),
             rhs: Span::from(&self.rhs[..]),
@@ -147,8 +147,8 @@ fn check(case: &Case) {
 }
 
 const POSITIONS: [usize; 12] = [0, 1, 2, 7, 8, 9, 15, 17, 31, 32, 33, 66];
-const COLUMNS: [usize; 12] = [0, 1, 7, 15, 16, 17, 31, 32, 33, 48, 49, 65];
-const DEPTHS: [usize; 14] = [1, 3, 4, 5, 8, 31, 32, 33, 63, 64, 65, 96, 129, 260];
+pub const COLUMNS: [usize; 12] = [0, 1, 7, 15, 16, 17, 31, 32, 33, 48, 49, 65];
+pub const DEPTHS: [usize; 14] = [1, 3, 4, 5, 8, 31, 32, 33, 63, 64, 65, 96, 129, 260];
 
 #[test]
 fn rows_agree_with_the_definition() {

@@ -33,7 +33,7 @@ pub use entries::Sme2;
 pub(crate) use finish::{Row, finish};
 pub(crate) use gemm::row as gemm_row;
 pub(crate) use gemv::row as gemv_row;
-pub(crate) use int8::{dequantise_row, qconv_row, qgemm_row, quantise_row};
+pub(crate) use int8::{dequantise_row, qconv_row, qgemm_row, quantise_row, slabs};
 pub(crate) use softmax::row as softmax_row;
 
 use crate::element::{Element, Packed};

@@ -1,7 +1,7 @@
 //! Rows of i8 on cores: quantised once, see [`crate::words`].
 
 mod finish;
-mod quantise;
+pub(super) mod quantise;
 
 use std::ops::Range;
 

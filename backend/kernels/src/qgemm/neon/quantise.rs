@@ -6,7 +6,7 @@ use crate::qgemm::{Parameters, Scheme};
 use crate::simd::{Neon, Simd};
 use crate::words::STEP;
 
-/// Quantises a row of `k` f32 to runs of `GROUP` i8, 8 or 16, which begin `step` bytes apart; those behind k are of no
+/// Quantises a row of `k` f32 to runs of `GROUP` i8, 4, 8 or 16, which begin `step` bytes apart; those behind k are of no
 /// value.
 ///
 /// # Safety
@@ -104,6 +104,12 @@ unsafe fn store<const GROUP: usize>(
             let (x, to) = (quantised(x), to.add(at / GROUP * step));
             if GROUP == STEP {
                 vst1q_s8(to, x);
+            } else if GROUP == 4 {
+                let x = vreinterpretq_s32_s8(x);
+                vst1q_lane_s32::<0>(to.cast(), x);
+                vst1q_lane_s32::<1>(to.add(step).cast(), x);
+                vst1q_lane_s32::<2>(to.add(2 * step).cast(), x);
+                vst1q_lane_s32::<3>(to.add(3 * step).cast(), x);
             } else {
                 vst1_s8(to, vget_low_s8(x));
                 vst1_s8(to.add(step), vget_high_s8(x));

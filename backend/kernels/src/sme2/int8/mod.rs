@@ -10,21 +10,11 @@ mod qgemm;
 
 pub(crate) use convert::{dequantise_row, quantise_row};
 pub(crate) use qconv::row as qconv_row;
-pub(crate) use qgemm::row as qgemm_row;
+pub(crate) use qgemm::{row as qgemm_row, slabs};
 
 use super::{Run, Segment, Unit};
+pub(crate) use crate::qgemm::slabs::{PARAMETERS, zero_pair};
 use crate::quant::{Affine, column};
-
-/// Numbers a row of lhs is quantised by: four arrays of 2 VL for each group.
-///
-/// The reciprocal of the scale; the zero point, f32 where the rows' extremes make it and i32 where it is given; the
-/// scale; and the factors of the zero point, see [`zero_pair`].
-pub const PARAMETERS: usize = 4;
-
-/// The 16-bit factors, as one word, that a zero point adds times the low 7 bits and times the rest of a column's sum.
-pub const fn zero_pair(zero: i32) -> u32 {
-    ((-zero) as u32 & 0xffff) | ((-zero) as u32) << 23
-}
 
 /// Rows of f32 to groups of 2 VL positions of i8: dst[group][k / 4][position][k % 4] = rows[position][k], quantised.
 #[derive(Clone, Copy, Debug)]

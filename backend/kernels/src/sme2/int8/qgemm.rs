@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use tandem_base::{Isa, SpanMut};
 
-use super::{ByteUnit, PARAMETERS, ProductGroups, ProductI8, Quantise, columns, zero_pair};
+use super::{ByteUnit, ProductGroups, ProductI8, Quantise, columns};
 use crate::kernel::{Kernel, Rates, Workspace};
 use crate::panels;
+use crate::qgemm::slabs::{PARAMETERS, Slabs, parameters, slab_bytes};
 use crate::qgemm::{Affine, Args, Parameters, Problem, Qgemm, Scheme, Weights, bounds};
 use crate::sme2::tables::{Parts, bytes};
 
@@ -38,9 +39,15 @@ impl Plan {
             group,
             columns: panels::padded(n),
             step: k.next_multiple_of(2 * group),
-            slab: k.next_multiple_of(16) * group,
+            slab: slab_bytes(k, group),
             fixed: p.scheme != Scheme::Dynamic,
         }
+    }
+
+    /// Of a task of so many positions.
+    fn of_positions<U: ByteUnit>(p: &Problem, positions: usize) -> Self {
+        let plan = Self::new::<U>(p);
+        Self { task: positions.next_multiple_of(plan.group), ..plan }
     }
 
     fn tasks(&self, p: &Problem) -> usize {
@@ -51,23 +58,56 @@ impl Plan {
     fn scratch(&self) -> usize {
         let groups = self.task / self.group;
         bytes::<*const f32>(self.task)
-            + bytes::<*mut f32>(self.task)
             + bytes::<i8>(groups * self.slab)
             + bytes::<i8>(self.group * self.step)
             + bytes::<f32>(groups * self.group * PARAMETERS)
-            + bytes::<f32>(self.columns)
-            + if self.fixed { 2 * bytes::<f32>(self.columns) } else { 0 }
+            + self.multiply_scratch()
+    }
+
+    fn multiply_scratch(&self) -> usize {
+        let columns = bytes::<f32>(self.columns);
+        bytes::<*mut f32>(self.task) + if self.fixed { 3 * columns } else { columns }
     }
 }
 
-/// Multiply-adds of whole groups and blocks at the unit's rate, and quantising.
-fn ns<U: ByteUnit>(p: &Problem, rates: &Rates) -> f64 {
+/// What pipelines need of a unit.
+pub(crate) const fn slabs<U: ByteUnit>(name: &'static str, isa: Isa) -> Slabs {
+    Slabs {
+        name,
+        isa,
+        group: || 2 * U::lanes(),
+        scratch: |p, positions| Plan::of_positions::<U>(p, positions).multiply_scratch(),
+        ns: product_ns::<U>,
+        multiply: of_slabs::<U>,
+    }
+}
+
+unsafe fn of_slabs<U: ByteUnit>(
+    p: &Problem,
+    args: &Args<'_>,
+    positions: Range<usize>,
+    (slab, params): (*const i8, *const f32),
+    scratch: SpanMut<'_, u8>,
+) {
+    let plan = Plan::of_positions::<U>(p, positions.len());
+    // SAFETY: the caller's.
+    unsafe { rows::<U>(p, args, &plan, positions, (slab, params), &mut Parts::new(scratch)) }
+}
+
+/// Multiply-adds of whole groups and blocks at the unit's rate, without quantising.
+fn product_ns<U: ByteUnit>(p: &Problem, rates: &Rates) -> f64 {
     let plan = Plan::new::<U>(p);
     let [m, n, k] = p.sizes();
     let whole = m.next_multiple_of(plan.group) * n.next_multiple_of(plan.group);
     let product = 2.0 * whole as f64 * k as f64 / rates.unit.i8_gops;
     let weights = rates.unit.read_ns((4 * p.words() * plan.columns) as f64);
-    product.max(weights) + (m * k) as f64 / rates.vector_gelems + 2.0 * rates.unit.entry_ns
+    product.max(weights) + rates.unit.entry_ns
+}
+
+/// And quantising.
+fn ns<U: ByteUnit>(p: &Problem, rates: &Rates) -> f64 {
+    let [m, _, k] = p.sizes();
+    product_ns::<U>(p, rates) + (m * k) as f64 / rates.vector_gelems + rates.unit.entry_ns
 }
 
 /// The row for a unit.
@@ -111,18 +151,14 @@ unsafe fn task<U: ByteUnit>(
     let [_, _, k] = p.sizes();
     let groups = positions.len().div_ceil(plan.group);
     let from: *mut *const f32 = parts.take(plan.task);
-    let rows: *mut *mut f32 = parts.take(plan.task);
     let slab: *mut i8 = parts.take(plan.task / plan.group * plan.slab);
     let bytes: *mut i8 = parts.take(plan.group * plan.step);
     let params: *mut f32 = parts.take(plan.task * PARAMETERS);
-    let spare: *mut f32 = parts.take(plan.columns);
     // SAFETY: positions lie in lhs and dst, all else in the scratch.
     unsafe {
         for i in 0..groups * plan.group {
             let position = (positions.start + i).min(positions.end - 1);
             from.add(i).write(args.lhs.ptr().add(position * p.lhs.stride(0)));
-            let wanted = args.dst.ptr().wrapping_add(position * p.dst.stride(0));
-            rows.add(i).write(if i < positions.len() { wanted } else { spare });
         }
         if let Scheme::Static { lhs, .. } = p.scheme {
             given(lhs, plan.group, groups, params);
@@ -138,6 +174,28 @@ unsafe fn task<U: ByteUnit>(
             step: plan.step,
             fixed: usize::from(plan.fixed),
         });
+        rows::<U>(p, args, plan, positions, (slab, params), &mut parts);
+    }
+}
+
+/// Multiplies positions that are quantised.
+unsafe fn rows<U: ByteUnit>(
+    p: &Problem,
+    args: &Args<'_>,
+    plan: &Plan,
+    positions: Range<usize>,
+    (slab, params): (*const i8, *const f32),
+    parts: &mut Parts,
+) {
+    let rows: *mut *mut f32 = parts.take(plan.task);
+    let spare: *mut f32 = parts.take(plan.columns);
+    let groups = positions.len().div_ceil(plan.group);
+    // SAFETY: the caller's; positions lie in dst, all else in the scratch.
+    unsafe {
+        for i in 0..groups * plan.group {
+            let wanted = args.dst.ptr().wrapping_add((positions.start + i) * p.dst.stride(0));
+            rows.add(i).write(if i < positions.len() { wanted } else { spare });
+        }
         let product = ProductI8 {
             lhs: slab,
             lhs_group: plan.slab,
@@ -158,14 +216,13 @@ unsafe fn task<U: ByteUnit>(
             clamp: &raw const p.clamp,
             dst_scale: std::ptr::null(),
         };
-        multiply::<U>(p, args, plan, product, &mut parts);
+        multiply::<U>(p, args, plan, product, parts);
     }
 }
 
 /// The parameters of rows that all have the same.
 unsafe fn given(of: Affine, group: usize, groups: usize, params: *mut f32) {
-    let p = Parameters::new(of);
-    let values = [p.inverse, f32::from_bits(p.zero as u32), p.scale, f32::from_bits(zero_pair(p.zero))];
+    let values = parameters(&Parameters::new(of), true);
     for i in 0..groups * PARAMETERS {
         for lane in 0..group {
             // SAFETY: the caller's: room for all arrays.
