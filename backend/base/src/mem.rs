@@ -249,6 +249,9 @@ impl<'a, T> Span<'a, T> {
     where
         T: Pod,
     {
+        if self.len == 0 {
+            return Some(Span::empty());
+        }
         let (ptr, bytes) = (self.ptr.cast::<U>(), self.len * size_of::<T>());
         let fits = ptr.is_aligned() && bytes.is_multiple_of(size_of::<U>());
         fits.then(|| Span { ptr, len: bytes / size_of::<U>(), _life: PhantomData })
@@ -329,6 +332,9 @@ impl<'a, T> SpanMut<'a, T> {
     where
         T: Pod,
     {
+        if self.len == 0 {
+            return Some(SpanMut::empty());
+        }
         let (ptr, bytes) = (self.ptr.cast::<U>(), self.len * size_of::<T>());
         let fits = ptr.is_aligned() && bytes.is_multiple_of(size_of::<U>());
         fits.then(|| SpanMut { ptr, len: bytes / size_of::<U>(), _life: PhantomData })

@@ -305,3 +305,14 @@ fn skewed_constants_are_copied_once() {
     }
     assert!(results[0] == results[1] && results[0] == results[2]);
 }
+
+/// Keys that lie turned, and values, in whole vectors: nothing is packed, so there is no shared memory.
+#[test]
+fn attention_that_packs_nothing() {
+    let mut b = Builder::default();
+    let [q, turned, v] = [[1, 2, 40, 16], [1, 2, 16, 48], [1, 2, 48, 16]].map(|sizes| b.input(&sizes));
+    let k = b.permute(turned, &[0, 1, 3, 2]);
+    let out = b.attention(q, k, v);
+    b.output(out);
+    check(&b.finish());
+}
