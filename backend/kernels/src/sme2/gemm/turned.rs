@@ -60,7 +60,8 @@ impl<E: Element> Task<'_, E> {
                 let groups = width.div_ceil(group);
                 for i in 0..groups * group {
                     let row = dst.wrapping_add((first + i) * d[2]);
-                    rows.add(i).write(if first + i < n { row } else { std::ptr::null_mut() });
+                    let wanted = i < width && first + i < n;
+                    rows.add(i).write(if wanted { row } else { std::ptr::null_mut() });
                 }
                 let bias = args.epilogue.bias.ptr().wrapping_add(first);
                 U::product(&Product {
